@@ -17,8 +17,10 @@ A *chunk table* is ``36 * chunks`` bytes: for each chunk 32 bytes of digest and 
 for messages. A span begins at a chunk boundary of its tensor and ends at one or at the tensor's end.
 """
 
-from collections.abc import Buffer, Sequence   # typing_extensions.Buffer below 3.12
+from collections.abc import Sequence
 from typing import Literal, final
+
+from typing_extensions import Buffer  # collections.abc has it from 3.12 on
 
 CHUNK_BYTES: int
 LEAF_BYTES: int
