@@ -1,0 +1,103 @@
+# Every target sets up what it needs: system packages, .venv, the compiled core. `make` alone lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+native := CMakeLists.txt $(shell find cpp -name '*.cpp' -o -name '*.hpp' -o -name CMakeLists.txt)
+formatted := $(filter %.cpp %.hpp,$(native))
+say = @echo "== $(1)"
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+# --- set-up -----------------------------------------------------------------------------------------------------------
+
+.PHONY: setup build
+setup: .venv/.setup ## make .venv with all tools (system packages are installed when root, else named)
+
+build: .venv/.build ## compile the core and install the package, editable, into .venv
+
+.venv/.setup: pyproject.toml constraints.txt .ci/setup.sh
+	@bash .ci/setup.sh
+	@touch $@
+
+.venv/.build: .venv/.setup $(native)
+	$(call say,building the core and installing the package into .venv)
+	@python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[all]'
+	@touch $@
+
+# --- tests ------------------------------------------------------------------------------------------------------------
+
+.PHONY: test test-cpp test-crash asan tsan
+test: check asan ## everything that a change must pass: quick checks, C++ tests under sanitizers, all Python tests
+	$(call say,passed so far: checks and the C++ tests under ASan and UBSan; now the Python tests)
+	@python -m pytest
+
+test-cpp: .venv/.setup ## C++ tests, optimized
+	$(call say,building and running the C++ tests)
+	@cmake --workflow --preset default
+
+asan: .venv/.setup ## C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(call say,building and running the C++ tests under ASan and UBSan)
+	@cmake --workflow --preset asan
+
+tsan: .venv/.setup ## C++ tests under ThreadSanitizer
+	$(call say,building and running the C++ tests under TSan)
+	@cmake --workflow --preset tsan
+
+test-crash: build ## hundreds of kills in the middle of saves
+	$(call say,killing processes that save)
+	@python -m pytest -m crash_long
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+.PHONY: check lint format
+check: build ## the checks that take seconds: style, types, the core's stub, layers
+	$(call say,ruff)
+	@ruff check --quiet .
+	@ruff format --check --quiet .
+	$(call say,mypy)
+	@mypy
+	$(call say,stubtest: the core against its stub)
+	@python -m mypy.stubtest model_checkpoint._native._core --mypy-config-file pyproject.toml
+	$(call say,lint-imports: the layers)
+	@lint-imports --no-logo
+	$(call say,clang-format)
+	@clang-format --dry-run -Werror $(formatted)
+
+lint: check ## the checks above, clang-tidy and the search for duplicates
+	$(call say,pylint: duplicates)
+	@pylint --score=no python/model_checkpoint
+	$(call say,clang-tidy)
+	@cmake --workflow --preset tidy
+
+format: .venv/.setup ## rewrite the sources in the project's style
+	$(call say,ruff and clang-format)
+	@ruff check --quiet --fix-only .
+	@ruff format --quiet .
+	@clang-format -i $(formatted)
+
+# --- products ---------------------------------------------------------------------------------------------------------
+
+.PHONY: wheel demo bench clean
+wheel: .venv/.setup ## a manylinux wheel in wheelhouse/, tried in a fresh environment
+	@bash .ci/wheel.sh
+
+demo: build ## train, kill, resume, verify, pick the best: the whole product in a minute
+	@python docs/demo/run.py
+
+bench: build ## the figures of docs/performance.md, next to torch.save and safetensors
+	@python -m benchmarks.engine
+
+clean: ## remove what was built; .venv stays
+	$(call say,removing build/ dist/ wheelhouse/ and caches)
+	@rm -rf build dist wheelhouse .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@find python tests benchmarks docs .ci -name __pycache__ -type d -exec rm -rf {} +
+	@rm -f .venv/.build
