@@ -12,6 +12,7 @@ from typing import Literal
 __all__ = [
     "CheckpointInfo",
     "CheckpointState",
+    "ExperimentInfo",
     "FileInfo",
     "Mode",
     "Receipt",
@@ -135,3 +136,24 @@ class CheckpointInfo:
     def ref(self) -> str:
         """A reference that finds it: ``experiment:step-id``."""
         return f"{self.experiment}:{self.step}-{self.id[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentInfo:
+    """The settings of one experiment.
+
+    Attributes:
+        name: Its name.
+        created_at: When it was first used (UTC).
+        monitor: The metric that decides which checkpoint is best, or None.
+        mode: Whether a smaller (``"min"``) or a larger (``"max"``) value of ``monitor`` is better, or None.
+        keep: Its retention policy as text, or None.
+        config: Settings that the user wants to find again; JSON values.
+    """
+
+    name: str
+    created_at: datetime
+    monitor: str | None = None
+    mode: Mode | None = None
+    keep: str | None = None
+    config: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
