@@ -1,0 +1,1 @@
+"""The checkpoint manager and the decisions it takes."""
