@@ -1,0 +1,1 @@
+"""Files, checkpoint directories and stores on disk: docs/format.md."""

@@ -1,0 +1,261 @@
+"""The header of a plain file: what it says, and every rule by which it may be refused (docs/format.md, 2.6)."""
+
+from __future__ import annotations
+
+import binascii
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from model_checkpoint.errors import CorruptionError, FormatError, UnsupportedVersionError
+from model_checkpoint.storage.safetensors import alias as alias_rules
+from model_checkpoint.storage.safetensors.alias import Alias, check_alias, check_shape
+from model_checkpoint.storage.safetensors.broken_rule import BrokenRule
+from model_checkpoint.storage.safetensors.digest import CHUNK_ENTRY_BYTES, blanked_digest, chunk_count, tensor_digest
+from model_checkpoint.storage.safetensors.dtypes import DTYPES
+from model_checkpoint.storage.safetensors.names import METADATA_KEY, check_names
+from model_checkpoint.types import TensorInfo
+from model_checkpoint.utils import strict_json
+
+__all__ = [
+    "DIGEST_OFFSET",
+    "FILE_DOMAIN",
+    "KEY_PREFIX",
+    "LENGTH_BYTES",
+    "MAX_HEADER_BYTES",
+    "OURS",
+    "VERSION",
+    "Entry",
+    "Header",
+    "check_length",
+    "decode",
+]
+
+LENGTH_BYTES = 8
+MAX_HEADER_BYTES = 100_000_000
+"""Of the JSON text; the limit of the safetensors package."""
+
+OURS = b'{"__metadata__":{"mckpt.digest":"'
+"""How the header text of our files begins."""
+
+DIGEST_OFFSET = LENGTH_BYTES + len(OURS)
+assert DIGEST_OFFSET == 41  # noqa: S101 - docs/format.md, 2.3
+
+FILE_DOMAIN = "mckpt.file.1"
+VERSION = "1"
+KEY_PREFIX = "mckpt."
+
+
+class Entry(NamedTuple):
+    """One stored tensor.
+
+    Attributes:
+        dtype: Its element type, as headers spell it.
+        shape: Its dimensions, in elements.
+        begin: Offset of its first byte in the data area.
+        end: Offset of the byte after its last.
+        first_chunk: Index of its first chunk in the chunk table.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+    first_chunk: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in bytes."""
+        return self.end - self.begin
+
+
+@dataclass(frozen=True)
+class Header:
+    """A header that keeps all rules.
+
+    Attributes:
+        entries: The stored tensors, in the order of the header.
+        metadata: The user's metadata.
+        aliases: Further names of stored tensors.
+        data_offset: File offset in bytes of the data area.
+        file_bytes: Size of the file in bytes.
+        digest: The file digest in hexadecimal, checked; None in a foreign file.
+        table: The chunk table; None in a foreign file.
+    """
+
+    entries: Mapping[str, Entry]
+    metadata: Mapping[str, str]
+    aliases: Mapping[str, Alias]
+    data_offset: int
+    file_bytes: int
+    digest: str | None = None
+    table: bytes | None = None
+
+    @property
+    def ours(self) -> bool:
+        """Whether the file carries digests."""
+        return self.digest is not None
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """All names: the stored tensors in the order of the header, then the aliases."""
+        return (*self.entries, *self.aliases)
+
+    def stored_name(self, name: str) -> str:
+        """The stored tensor that a name stands for: itself, or the target of an alias. KeyError if unknown."""
+        return name if name in self.entries else self.aliases[name].of
+
+    def info(self, name: str) -> TensorInfo:
+        """What is known of the tensor with a name; of a view: its own shape, the bytes and digest of its target."""
+        entry = self.entries[self.stored_name(name)]
+        alias = self.aliases.get(name)
+        shape = alias.view.shape if alias and alias.view else entry.shape
+        offset = self.data_offset + entry.begin
+        return TensorInfo(name, entry.dtype, shape, entry.nbytes, offset, self._tensor_digest(entry))
+
+    def _tensor_digest(self, entry: Entry) -> str | None:
+        if self.table is None:
+            return None
+        end = entry.first_chunk + chunk_count(entry.nbytes)
+        table = self.table[entry.first_chunk * CHUNK_ENTRY_BYTES : end * CHUNK_ENTRY_BYTES]
+        return tensor_digest(entry.dtype, entry.shape, table)
+
+
+def check_length(prefix: bytes, file_size: int, path: str) -> int:
+    """Check a file's first 8 bytes and return the offset of its data area.
+
+    Raises:
+        FormatError: Rule ``length``.
+    """
+    if len(prefix) < LENGTH_BYTES:
+        raise FormatError("the file is too short for a header", path=path, rule="length")
+    (length,) = struct.unpack_from("<Q", prefix)
+    if not 2 <= length <= MAX_HEADER_BYTES:
+        raise FormatError(f"a header of {length} bytes", path=path, offset=0, rule="length")
+    if LENGTH_BYTES + length > file_size:
+        raise FormatError(f"the file ends inside its header of {length} bytes", path=path, rule="length")
+    return int(LENGTH_BYTES + length)
+
+
+def decode(raw: bytes, file_size: int, path: str) -> Header:
+    """Check a header by every rule.
+
+    Args:
+        raw: The header region: the file's bytes before the data area.
+        file_size: Size of the file in bytes.
+        path: The file, for messages.
+
+    Raises:
+        FormatError: The header breaks a rule.
+        UnsupportedVersionError: The file is of a later version.
+        CorruptionError: The file digest differs.
+    """
+    if check_length(raw[:LENGTH_BYTES], file_size, path) != len(raw):
+        raise FormatError("the header has another length than it says", path=path, offset=0, rule="length")
+    digest = _check_digest(raw, path) if raw.startswith(OURS, LENGTH_BYTES) else None
+    try:
+        return _decode(raw, file_size, digest, path)
+    except BrokenRule as broken:
+        kind = UnsupportedVersionError if broken.rule == "version" else FormatError
+        raise kind(broken.message, path=path, tensor=broken.tensor, rule=broken.rule) from None
+
+
+def _check_digest(raw: bytes, path: str) -> str:
+    digest = blanked_digest(FILE_DOMAIN, raw, DIGEST_OFFSET)
+    if raw[DIGEST_OFFSET : DIGEST_OFFSET + len(digest)] != digest.encode():
+        raise CorruptionError("the header differs from its digest", path=path, offset=0, rule="digest")
+    return digest
+
+
+def _decode(raw: bytes, file_size: int, digest: str | None, path: str) -> Header:
+    members = _parse_object(raw[LENGTH_BYTES:], path)
+    metadata = _metadata(members.pop(METADATA_KEY, {}))
+    ours = {key: metadata.pop(key) for key in [*metadata] if key.startswith(KEY_PREFIX)}
+    aliases: dict[str, Alias] = {}
+    if digest is not None:
+        _check_version(ours.get("mckpt.version"))
+        aliases = alias_rules.decode(_parse_object(ours.get("mckpt.aliases", "{}").encode(), path))
+    elif ours:
+        raise BrokenRule("digest", "metadata of this package in a file without its digest: damaged or edited")
+    check_names([*members, *aliases])
+    entries = _number_chunks({name: _entry(name, value) for name, value in members.items()}, file_size - len(raw))
+    for name, alias in aliases.items():
+        check_alias(name, alias, entries)
+    table = None if digest is None else _chunk_table(ours.get("mckpt.chunks"), entries)
+    return Header(entries, metadata, aliases, len(raw), file_size, digest, table)
+
+
+def _parse_object(raw: bytes, path: str) -> dict[str, Any]:
+    """Parse one JSON object with natural numbers only, and nothing but spaces after it."""
+    if b"\0" in raw:
+        raise BrokenRule("utf8", "a NUL byte in the header")
+    if raw[:1] != b"{" or raw.rstrip(b" ")[-1:] != b"}":
+        raise BrokenRule("json", "the header is not one object followed by nothing but spaces")
+    return dict(strict_json.parse(raw, path=path, parse_int=_natural))
+
+
+def _natural(text: str) -> int:
+    # No number of the format has more than 19 digits; converting very long ones takes quadratic time.
+    if text.startswith("-") or len(text) > 19:
+        raise ValueError(f"{text[:24]} is not a natural number below 10^19")
+    return int(text)
+
+
+def _metadata(value: object) -> dict[str, str]:
+    if type(value) is not dict or not all(type(text) is str for text in value.values()):
+        raise BrokenRule("json", "the metadata is not a map from string to string")
+    return value
+
+
+def _check_version(version: str | None) -> None:
+    if version != VERSION:
+        raise BrokenRule("version", f"version {version!r:.24} of the format; this package knows {VERSION!r}")
+
+
+def _entry(name: str, value: Any) -> Entry:
+    try:
+        dtype, shape, (begin, end) = value["dtype"], value["shape"], value["data_offsets"]
+    except (KeyError, TypeError, ValueError):
+        raise BrokenRule("json", "not a tensor's entry: it has a dtype, a shape and two data_offsets", name) from None
+    if len(value) != 3:
+        raise BrokenRule("json", "an unknown member in a tensor's entry", name)
+    if type(dtype) is not str or (known := DTYPES.get(dtype)) is None:
+        raise BrokenRule("dtype", f"unknown dtype {dtype!r:.24}", name)
+    if type(shape) is not list:
+        raise BrokenRule("shape", "the shape is not a list", name)
+    if type(begin) is not int or type(end) is not int:
+        raise BrokenRule("json", "a data offset is not a number", name)
+    if check_shape(shape, name) * known.bits != (end - begin) * 8:
+        raise BrokenRule("size", f"{end - begin} bytes for {dtype} of shape {shape!r:.64}", name)
+    return Entry(dtype, tuple(shape), begin, end)
+
+
+def _number_chunks(entries: dict[str, Entry], data_bytes: int) -> dict[str, Entry]:
+    """Check that the tensors cover the data area exactly, and give each its place in the chunk table."""
+    end = chunk = 0
+    for name, entry in sorted(entries.items(), key=lambda item: item[1][2:4]):
+        if entry.begin != end:
+            fault = "overlaps the one before" if entry.begin < end else "leaves a hole before it"
+            raise BrokenRule("coverage", f"the tensor {fault}: it begins at {entry.begin}, not at {end}", name)
+        if chunk:
+            entries[name] = Entry(entry.dtype, entry.shape, entry.begin, entry.end, chunk)
+        end = entry.end
+        chunk += chunk_count(entry.nbytes)
+    if end != data_bytes:
+        raise BrokenRule("coverage", f"the data area has {data_bytes} bytes, the tensors {end}")
+    return entries
+
+
+def _chunk_table(text: str | None, entries: Mapping[str, Entry]) -> bytes:
+    if text is None:
+        raise BrokenRule("chunks", "there is no chunk table")
+    try:
+        table = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError as error:
+        raise BrokenRule("chunks", f"the chunk table is not base64: {error}") from None
+    chunks = sum(chunk_count(entry.nbytes) for entry in entries.values())
+    if len(table) != chunks * CHUNK_ENTRY_BYTES:
+        raise BrokenRule("chunks", f"a chunk table of {len(table)} bytes for {chunks} chunks")
+    return table
