@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from model_checkpoint.errors import FormatError
@@ -25,8 +25,13 @@ def dump(value: JsonValue, *, sort_keys: bool = False) -> str:
     return json.dumps(value, separators=(",", ":"), sort_keys=sort_keys, allow_nan=False)
 
 
-def parse(raw: bytes, *, path: str) -> Any:
+def parse(raw: bytes, *, path: str, parse_int: Callable[[str], int] = int) -> Any:
     """The value of a whole JSON text.
+
+    Args:
+        raw: The text.
+        path: Its file, for messages.
+        parse_int: Converts the text of an integer; raises ValueError for those that have no place.
 
     Raises:
         FormatError: Not UTF-8 (rule ``utf8``), or not one strict JSON value (rule ``json``).
@@ -36,7 +41,7 @@ def parse(raw: bytes, *, path: str) -> Any:
     except UnicodeDecodeError as error:
         raise FormatError("not UTF-8", path=path, offset=error.start, rule="utf8") from None
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_unique, parse_int=parse_int, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise FormatError(f"not strict JSON: {reason}", path=path, rule="json") from None
