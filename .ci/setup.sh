@@ -19,15 +19,17 @@ find_python() {
   done
 }
 
-# One line per missing Debian package. A Python outside /usr/bin brings its own headers and venv module.
+# One line per missing Debian package.
 missing_packages() {
-  local python
+  local python name
   python=$(find_python)
-  [[ -n $python ]] || printf '%s\n' python3 python3-venv python3-dev
-  if [[ -n $python ]]; then
-    "$python" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+  if [[ -z $python ]]; then
+    printf '%s\n' python3 python3-venv python3-dev
+  else
+    name=$("$python" -c 'import sys; print("python{}.{}".format(*sys.version_info))')
+    "$python" -c 'import venv; from ensurepip import version' 2>/dev/null || echo "$name-venv"
     "$python" -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null ||
-      echo python3-dev
+      echo "$name-dev"
   fi
   command -v g++ >/dev/null || echo g++
   echo '#include <gtest/gtest.h>' | g++ -x c++ -E - >/dev/null 2>&1 || echo libgtest-dev
