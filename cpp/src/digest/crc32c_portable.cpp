@@ -2,13 +2,12 @@
 #include <array>
 #include <cstring>
 
+#include "crc32c_polynomial.hpp"
 #include "isa.hpp"
 
 namespace mckpt::digest {
 
 namespace {
-
-constexpr std::uint32_t kReflectedPolynomial = 0x82f63b78;
 
 using Tables = std::array<std::array<std::uint32_t, 256>, 8>;
 

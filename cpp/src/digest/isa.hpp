@@ -6,7 +6,7 @@
 //
 // compress: `states` holds the chaining values of all lanes, word by word: word w of lane i is
 // states[w * lanes + i]. data[i] is lane i's next block; each lane takes in `blocks` blocks of 64 bytes. A lane with
-// nothing to do gets any readable data, and its state is garbage afterwards.
+// nothing to do gets any readable data, and its state is garbage afterwards. `states` is aligned to 64 bytes.
 //
 // extend: the CRC-32C of `size` bytes at `data`, continuing from `crc`.
 #pragma once
