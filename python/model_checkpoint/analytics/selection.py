@@ -23,7 +23,8 @@ class Objective:
 def rank(checkpoints: Iterable[CheckpointInfo], metric: str, mode: Mode = "min") -> list[CheckpointInfo]:
     """Order checkpoints by a metric, best first; of equal ones the later commit comes first.
 
-    A checkpoint that lacks the metric, or whose value is NaN or infinite, is left out: it is never the best.
+    A checkpoint that lacks the metric, or whose value is NaN, is left out: it is never the best. Infinities are the
+    numbers that they are.
 
     Raises:
         ConfigurationError: ``mode`` is neither ``"min"`` nor ``"max"``.
@@ -32,7 +33,7 @@ def rank(checkpoints: Iterable[CheckpointInfo], metric: str, mode: Mode = "min")
     scored = [
         (sign * checkpoint.metrics[metric], -checkpoint.seq, checkpoint)
         for checkpoint in checkpoints
-        if math.isfinite(checkpoint.metrics.get(metric, math.nan))
+        if not math.isnan(checkpoint.metrics.get(metric, math.nan))
     ]
     return [checkpoint for _, _, checkpoint in sorted(scored, key=lambda entry: entry[:2])]
 

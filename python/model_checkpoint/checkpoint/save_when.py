@@ -30,7 +30,7 @@ class SaveHistory:
     Attributes:
         last_at: When this run saved last, or began (UTC).
         last_step: The step that it saved last, or resumed from; None before the first save.
-        lowest: The least finite value of each metric among the experiment's checkpoints.
+        lowest: The least value of each metric among the experiment's checkpoints.
         highest: The greatest one.
     """
 
@@ -52,9 +52,9 @@ class SaveHistory:
         return replace(self._with_metrics(metrics), last_step=step, last_at=at)
 
     def _with_metrics(self, metrics: Mapping[str, float]) -> SaveHistory:
-        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        lowest = {name: min(value, self.lowest.get(name, value)) for name, value in finite.items()}
-        highest = {name: max(value, self.highest.get(name, value)) for name, value in finite.items()}
+        numbers = {name: value for name, value in metrics.items() if not math.isnan(value)}
+        lowest = {name: min(value, self.lowest.get(name, value)) for name, value in numbers.items()}
+        highest = {name: max(value, self.highest.get(name, value)) for name, value in numbers.items()}
         return replace(self, lowest={**self.lowest, **lowest}, highest={**self.highest, **highest})
 
 
@@ -100,7 +100,7 @@ class SaveWhen(ABC):
     def improved(metric: str | None = None, mode: Mode | None = None, *, min_delta: float = 0.0) -> SaveWhen:
         """When a metric is better than in every checkpoint so far, by more than ``min_delta``.
 
-        Without a metric: the manager's ``monitor`` and ``mode``. NaN, infinite and missing values are no improvement.
+        Without a metric: the manager's ``monitor`` and ``mode``. NaN and missing values are no improvement.
         """
         if not (math.isfinite(min_delta) and min_delta >= 0):
             raise ConfigurationError(f"improved(min_delta={min_delta!r}): must be a number of at least 0")
@@ -186,7 +186,7 @@ class _Improved(SaveWhen):
         self.check(moment.monitor)
         metric = self.metric or str(moment.monitor)
         value = moment.metrics.get(metric, math.nan)
-        if not math.isfinite(value):
+        if math.isnan(value):
             return False
         if (self.mode or moment.mode) == "min":
             return metric not in history.lowest or value < history.lowest[metric] - self.min_delta
