@@ -19,10 +19,10 @@ __m128i load(const void* address) noexcept { return _mm_loadu_si128(static_cast<
 
 void store(void* address, __m128i value) noexcept { _mm_storeu_si128(static_cast<__m128i*>(address), value); }
 
-States<1> load_states(const std::uint32_t* words, const States<1>* /*tag*/) noexcept {
+void load_states(const std::uint32_t* words, States<1>& states) noexcept {
   const __m128i badc = _mm_shuffle_epi32(load(words), 0xb1);      // b a d c
   const __m128i hgfe = _mm_shuffle_epi32(load(words + 4), 0x1b);  // h g f e
-  return {{_mm_alignr_epi8(badc, hgfe, 8)}, {_mm_blend_epi16(hgfe, badc, 0xf0)}};
+  states = {{_mm_alignr_epi8(badc, hgfe, 8)}, {_mm_blend_epi16(hgfe, badc, 0xf0)}};
 }
 
 void store_states(std::uint32_t* words, const States<1>& states) noexcept {
@@ -39,9 +39,9 @@ __m128i gather_lane(const std::uint32_t* low, const std::uint32_t* high) noexcep
   return _mm_castps_si128(_mm_shuffle_ps(_mm_castsi128_ps(load(low)), _mm_castsi128_ps(load(high)), kOrder));
 }
 
-States<2> load_states(const std::uint32_t* words, const States<2>* /*tag*/) noexcept {
-  return {{gather_lane<0>(words + 8, words), gather_lane<1>(words + 8, words)},
-          {gather_lane<0>(words + 12, words + 4), gather_lane<1>(words + 12, words + 4)}};
+void load_states(const std::uint32_t* words, States<2>& states) noexcept {
+  states = {{gather_lane<0>(words + 8, words), gather_lane<1>(words + 8, words)},
+            {gather_lane<0>(words + 12, words + 4), gather_lane<1>(words + 12, words + 4)}};
 }
 
 void store_pair(std::uint32_t* low, std::uint32_t* high, const __m128i (&lanes)[2]) noexcept {
@@ -75,7 +75,8 @@ inline __attribute__((always_inline)) void four_rounds(int group, States<kLanes>
 template <std::size_t kLanes>
 void compress(std::uint32_t* words, const std::byte* const* data, std::size_t blocks) noexcept {
   const __m128i big_endian = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
-  States<kLanes> states = load_states(words, static_cast<States<kLanes>*>(nullptr));
+  States<kLanes> states;
+  load_states(words, states);
   for (std::size_t offset = 0; offset < blocks * kBlockBytes; offset += kBlockBytes) {
     States<kLanes> s = states;
     __m128i w[kLanes][4];

@@ -1,0 +1,11 @@
+# Fails if an object compiled with extra instructions defines a weak function: the linker might choose it for everybody.
+foreach(object IN LISTS OBJECTS)
+  execute_process(COMMAND ${NM} --demangle ${object} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+  if(NOT symbols MATCHES " T mckpt::digest::")
+    message(FATAL_ERROR "${object} defines no kernel:\n${symbols}")
+  endif()
+  string(REGEX MATCHALL "[^\n]* W [^\n]*" weak_functions "${symbols}")
+  if(weak_functions)
+    message(FATAL_ERROR "${object} defines weak functions:\n${weak_functions}")
+  endif()
+endforeach()
