@@ -1,0 +1,147 @@
+"""Torch tensors. Imported only where one is saved or asked for."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from model_checkpoint.errors import UnsupportedStateError
+from model_checkpoint.storage.safetensors.alias import View
+from model_checkpoint.storage.safetensors.dtypes import TORCH_NAMES
+from model_checkpoint.storage.safetensors.layout import TensorSpec
+from model_checkpoint.storage.safetensors.sharing import Region
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc has it from 3.12 on
+
+__all__ = ["TorchAdapter"]
+
+_DTYPES: dict[str, torch.dtype] = {
+    name: getattr(torch, torch_name) for name, torch_name in TORCH_NAMES.items() if hasattr(torch, torch_name)
+}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_PAIRS = "F4"  # torch's element is a pair of the format's
+_OWN_TYPES = (torch.Tensor, torch.nn.Parameter)
+
+
+class TorchAdapter:
+    """`Adapter` of ``torch.Tensor``."""
+
+    def describe(self, name: str, tensor: torch.Tensor) -> TensorSpec:
+        dtype = _NAMES.get(tensor.dtype)
+        if dtype is None:
+            raise UnsupportedStateError(f"the format has no dtype for {tensor.dtype}", where=name)
+        if tensor.layout is not torch.strided or tensor.is_meta:
+            raise UnsupportedStateError(
+                f"a tensor of layout {tensor.layout} on device {tensor.device} has no dense bytes", where=name
+            )
+        if type(tensor) not in _OWN_TYPES:
+            _check_subclass(name, tensor)
+        return TensorSpec(name, dtype, _stored_shape(name, dtype, tuple(tensor.shape)))
+
+    def region(self, tensor: torch.Tensor, spec: TensorSpec) -> Region | None:
+        if tensor.numel() == 0 or tensor.is_conj() or tensor.is_neg():
+            return None
+        space = "cpu" if tensor.is_cpu else str(tensor.device)
+        start, size, shape = tensor.data_ptr(), tensor.element_size(), tuple(tensor.shape)
+        strides = tuple([step * size for step in tensor.stride()])
+        reach = sum([(n - 1) * step for n, step in zip(shape, strides, strict=True)])
+        return Region(space, start, start + reach + size, spec.dtype, size, shape, strides, tensor.is_contiguous())
+
+    def is_plain(self, tensor: torch.Tensor) -> bool:
+        return tensor.is_cpu and tensor.is_contiguous() and not tensor.is_conj() and not tensor.is_neg()
+
+    def buffer(self, tensor: torch.Tensor) -> Buffer:
+        if not self.is_plain(tensor):
+            tensor = _bits(tensor.detach()).resolve_conj().resolve_neg().cpu().contiguous()
+        return _memory(tensor)
+
+    def copy_out(self, tensor: torch.Tensor, dest: memoryview) -> None:
+        bits = _bits(tensor.detach())
+        torch.frombuffer(dest, dtype=bits.dtype).view(bits.shape).copy_(bits)
+
+    def allocate(self, spec: TensorSpec) -> tuple[torch.Tensor, Buffer]:
+        tensor = torch.empty(_own_shape(spec), dtype=_dtype(spec), device="cpu")
+        return tensor, _memory(tensor)
+
+    def wrap(self, spec: TensorSpec, memory: memoryview, offset: int) -> torch.Tensor:
+        dtype, shape = _dtype(spec), _own_shape(spec)
+        count = math.prod(shape)
+        if count == 0:
+            return torch.empty(shape, dtype=dtype, device="cpu")
+        if offset % dtype.itemsize:
+            tensor, own = self.allocate(spec)
+            memoryview(own)[:] = memory[offset : offset + spec.nbytes]
+            return tensor
+        return torch.frombuffer(memory, dtype=dtype, count=count, offset=offset).view(shape)
+
+    def strided(self, tensor: torch.Tensor, view: View) -> torch.Tensor:
+        return tensor.as_strided(view.shape, view.strides, tensor.storage_offset() + view.offset)
+
+    def clone(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.clone(memory_format=torch.contiguous_format)
+
+    def move(self, tensor: torch.Tensor, device: Any) -> torch.Tensor:
+        return tensor.to(device)
+
+    def is_writable(self, tensor: torch.Tensor) -> bool:
+        # An expanded tensor has one element for many.
+        return all(step or n <= 1 for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+
+    def target(self, tensor: torch.Tensor) -> Buffer | None:
+        return _memory(tensor) if self.is_plain(tensor) else None
+
+    def was_written(self, tensor: torch.Tensor) -> None:
+        torch.autograd.graph.increment_version(tensor)
+
+    def copy_in(self, tensor: torch.Tensor, value: torch.Tensor) -> None:
+        with torch.no_grad():
+            _bits(tensor).copy_(_bits(value))
+
+
+def _check_subclass(name: str, tensor: torch.Tensor) -> None:
+    """Wrappers (DTensor, quantised and fake tensors) have no memory that is theirs."""
+    try:
+        has_memory = tensor.numel() == 0 or tensor.untyped_storage().data_ptr() != 0
+    except (RuntimeError, NotImplementedError):
+        has_memory = False
+    if not has_memory:
+        raise UnsupportedStateError(f"a {type(tensor).__name__} has no memory of its own", where=name)
+
+
+def _stored_shape(name: str, dtype: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if dtype != _PAIRS:
+        return shape
+    if not shape:
+        raise UnsupportedStateError("packed pairs without a dimension that could count them", where=name)
+    return (*shape[:-1], shape[-1] * 2)
+
+
+def _own_shape(spec: TensorSpec) -> tuple[int, ...]:
+    if spec.dtype != _PAIRS:
+        return spec.shape
+    if not spec.shape or spec.shape[-1] % 2:
+        raise UnsupportedStateError("torch packs pairs along the last dimension; this one is odd", where=spec.name)
+    return (*spec.shape[:-1], spec.shape[-1] // 2)
+
+
+def _dtype(spec: TensorSpec) -> torch.dtype:
+    dtype = _DTYPES.get(spec.dtype)
+    if dtype is None:
+        raise UnsupportedStateError(f"torch {torch.__version__} has no dtype for {spec.dtype}", where=spec.name)
+    return dtype
+
+
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor with a dtype that torch can copy: it knows packed pairs, and has no kernels for them."""
+    return tensor.view(torch.uint8) if tensor.dtype is _DTYPES.get(_PAIRS) else tensor
+
+
+def _memory(tensor: torch.Tensor) -> Buffer:
+    """The bytes of a contiguous tensor of any dtype, which share and keep alive its storage."""
+    storage, size = tensor.untyped_storage(), tensor.element_size()
+    flat = torch.empty(0, dtype=torch.uint8, device="cpu")
+    flat.set_(storage, tensor.storage_offset() * size, (tensor.numel() * size,), (1,))
+    return flat.numpy()

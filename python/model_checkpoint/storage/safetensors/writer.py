@@ -1,0 +1,186 @@
+"""Writing plain files (docs/format.md, 2.5)."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from model_checkpoint import _native
+from model_checkpoint.errors import ConfigurationError, StorageError
+from model_checkpoint.storage.safetensors.alias import Alias
+from model_checkpoint.storage.safetensors.gather import Source, gather
+from model_checkpoint.storage.safetensors.header import Header, decode
+from model_checkpoint.storage.safetensors.layout import Layout, TensorSpec, plan
+from model_checkpoint.storage.safetensors.template import HeaderTemplate, check_metadata, check_specs, header_template
+from model_checkpoint.types import FileInfo, Receipt
+from model_checkpoint.utils.atomic_file import replacing
+from model_checkpoint.utils.regular_file import write_fully
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc has it from 3.12 on
+
+__all__ = ["PreparedFile", "prepare", "save_file", "write_file"]
+
+_MADE_BYTES = 64 * 1024 * 1024
+"""How many bytes may be held that were made for writing: copies from devices and into C order."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedFile:
+    """A file of which everything is known but its bytes.
+
+    Attributes:
+        specs: The stored tensors, in the order of the header.
+        layout: Where their bytes lie in the data area.
+        template: The header without its digests.
+    """
+
+    specs: tuple[TensorSpec, ...]
+    layout: Layout
+    template: HeaderTemplate
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the file in bytes."""
+        return self.template.nbytes + self.layout.nbytes
+
+    def write(self, path: str | os.PathLike[str], sources: Sequence[Source], *, sync: bool = True) -> FileInfo:
+        """Create the file; what an error leaves of it is the caller's to remove.
+
+        Args:
+            path: The file, which must not exist.
+            sources: The bytes of each tensor, in the order of ``specs``.
+            sync: Whether to sync the file (not its directory).
+
+        Raises:
+            StorageError: The file exists, or the file system failed.
+            ConfigurationError: A source has another size than its tensor.
+        """
+        text = os.fspath(path)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            fd = os.open(text, flags, 0o666)
+        except OSError as error:
+            raise StorageError.from_os_error(error, "cannot create the file", path=text) from error
+        try:
+            header = self.fill(fd, text, sources)
+            if sync:
+                _native.sync_file(fd, text)
+        finally:
+            _close(fd, text)
+        return FileInfo(os.path.basename(text), header.file_bytes, str(header.digest), "tensors")
+
+    def fill(self, fd: int, path: str, sources: Sequence[Source]) -> Header:
+        """Write data and header to an empty file, and check the header as a reader would."""
+        region = self.template.fill(self._write_data(fd, path, sources))
+        write_fully(fd, region, 0, path)
+        return decode(region, os.fstat(fd).st_size, path)
+
+    def _write_data(self, fd: int, path: str, sources: Sequence[Source]) -> bytes:
+        """Write the data area and return its chunk table."""
+        tables: list[bytes] = []
+        offset = self.template.nbytes
+        for indices, buffers in self._batches(sources):
+            names = [self.specs[index].name for index in indices]
+            result = _native.write_segments(fd, path, buffers, names, data_offset=offset)
+            tables.append(result.table)
+            offset += result.nbytes
+        return b"".join(tables)
+
+    def _batches(self, sources: Sequence[Source]) -> Iterator[tuple[list[int], list[Buffer]]]:
+        """The buffers in data order: all at once, or, if they must be made, as many as may be held."""
+        indices: list[int] = []
+        buffers: list[Buffer] = []
+        held = 0
+        for index in self.layout.order:
+            size, source = self.layout.sizes[index], sources[index]
+            if callable(source):
+                if held and held + size > _MADE_BYTES:
+                    yield indices, buffers
+                    indices, buffers, held = [], [], 0
+                source, held = source(), held + size
+            if memoryview(source).nbytes != size:
+                raise ConfigurationError(f"the source of {self.specs[index].name!r} does not have its {size} bytes")
+            if size:
+                indices.append(index)
+                buffers.append(source)
+        yield indices, buffers
+
+
+def prepare(
+    specs: Sequence[TensorSpec],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    aliases: Mapping[str, Alias] | None = None,
+) -> PreparedFile:
+    """Lay out a file.
+
+    Args:
+        specs: The tensors to store, in the order that readers shall list them.
+        metadata: The user's.
+        aliases: Further names of stored tensors.
+
+    Raises:
+        UnsupportedStateError: A tensor, name or alias breaks a rule of the format.
+        ConfigurationError: The metadata breaks one.
+    """
+    check_metadata(metadata or {})
+    check_specs(specs, aliases or {})
+    layout = plan(specs)
+    return PreparedFile(tuple(specs), layout, header_template(specs, layout, metadata or {}, aliases or {}))
+
+
+def write_file(
+    path: str | os.PathLike[str],
+    specs: Sequence[TensorSpec],
+    sources: Sequence[Source],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    aliases: Mapping[str, Alias] | None = None,
+    sync: bool = True,
+) -> FileInfo:
+    """Create a plain file in place: `prepare` and `PreparedFile.write`. For files that nobody sees yet."""
+    return prepare(specs, metadata=metadata, aliases=aliases).write(path, sources, sync=sync)
+
+
+def save_file(
+    tensors: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    durable: bool = True,
+) -> Receipt:
+    """Save tensors as one safetensors file with digests.
+
+    The file appears whole or not at all, in place of an older one if there is one. Tensors that share memory are
+    stored once; those that are not contiguous, or lie on a device, are copied on the way.
+
+    Args:
+        tensors: Torch tensors and numpy arrays by name.
+        path: The file. A symbolic link is followed.
+        metadata: Strings by name, for any reader of the file.
+        durable: Whether the file shall survive a power cut once this returns.
+
+    Raises:
+        UnsupportedStateError: A tensor cannot be stored.
+        ConfigurationError: The metadata cannot.
+        StorageError: The file system failed; an older file is as it was.
+        DiskFullError: Likewise, for want of space.
+    """
+    start = time.perf_counter()
+    gathered = gather(tensors)
+    prepared = prepare(gathered.specs, metadata=metadata, aliases=gathered.aliases)
+    with replacing(path, durable=durable) as temporary:
+        header = prepared.fill(temporary.fd, temporary.path, gathered.sources())
+    seconds = time.perf_counter() - start
+    return Receipt(os.fspath(path), header.file_bytes, str(header.digest), seconds)
+
+
+def _close(fd: int, path: str) -> None:
+    try:
+        os.close(fd)  # some file systems report a full disk only here
+    except OSError as error:
+        raise StorageError.from_os_error(error, "cannot close the file", path=path) from error

@@ -1,0 +1,95 @@
+"""Opening files that may be anything, and moving whole byte ranges."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from model_checkpoint.errors import CorruptionError, FormatError, StorageError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc has it from 3.12 on
+
+__all__ = ["RegularFile", "open_regular", "read_fully", "write_fully"]
+
+
+class RegularFile:
+    """An open regular file; closed with its last reference, so that no thread reads from a reused descriptor.
+
+    Attributes:
+        fd: Its descriptor.
+        path: Its path, for messages.
+        nbytes: Its size in bytes when it was opened.
+    """
+
+    def __init__(self, fd: int, path: str, nbytes: int) -> None:
+        self.fd = fd
+        self.path = path
+        self.nbytes = nbytes
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+def open_regular(path: str | os.PathLike[str], *, nofollow: bool = False) -> RegularFile:
+    """Open a regular file for reading; never waits for a FIFO or wakes a device.
+
+    Args:
+        path: The file.
+        nofollow: Whether to refuse a final symbolic link, as inside a store.
+
+    Raises:
+        FormatError: It is no regular file (rule ``regular-file``).
+        StorageError: It cannot be opened.
+    """
+    text = os.fspath(path)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (os.O_NOFOLLOW if nofollow else 0)
+    try:
+        fd = os.open(text, flags)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link (or a circle of them), a socket
+            raise FormatError(f"cannot open the file: {error.strerror}", path=text, rule="regular-file") from None
+        raise StorageError.from_os_error(error, "cannot open the file", path=text) from error
+    status = os.fstat(fd)
+    file = RegularFile(fd, text, status.st_size)
+    if not stat.S_ISREG(status.st_mode):
+        raise FormatError("not a regular file", path=text, rule="regular-file")
+    return file
+
+
+def read_fully(file: RegularFile, nbytes: int, offset: int) -> bytes:
+    """Read exactly ``nbytes`` from a file offset.
+
+    Raises:
+        CorruptionError: The file ends before (rule ``length``).
+        StorageError: The read failed.
+    """
+    parts: list[bytes] = []
+    end = offset + nbytes
+    while offset < end:
+        try:
+            part = os.pread(file.fd, end - offset, offset)
+        except OSError as error:
+            raise StorageError.from_os_error(error, "cannot read", path=file.path, offset=offset) from error
+        if not part:
+            raise CorruptionError("the file ends early", path=file.path, offset=offset, rule="length")
+        parts.append(part)
+        offset += len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def write_fully(fd: int, data: Buffer, offset: int, path: str) -> None:
+    """Write all bytes to a file offset.
+
+    Raises:
+        StorageError: The write failed.
+    """
+    rest = memoryview(data).cast("B")
+    while rest:
+        try:
+            written = os.pwrite(fd, rest, offset)
+        except OSError as error:
+            raise StorageError.from_os_error(error, "cannot write", path=path, offset=offset) from error
+        rest, offset = rest[written:], offset + written
