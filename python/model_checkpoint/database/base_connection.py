@@ -1,0 +1,160 @@
+"""Connections to a database: pooled, safe across threads and forks, with errors of ours."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from model_checkpoint.database.sqlite import WRITES, sqlite_engine
+from model_checkpoint.database.sqlite_errors import translate
+from model_checkpoint.errors import CatalogBusyError, CatalogError
+from model_checkpoint.utils.sqlite_version import sqlite_driver
+
+__all__ = ["BaseDatabaseConnection"]
+
+# Engines of a parent process. They are kept for ever: a forked child that closed their connections would undo or
+# checkpoint what the parent is doing.
+_inherited: list[Engine] = []
+
+
+class BaseDatabaseConnection:
+    """A database and the two kinds of transaction on it.
+
+    Threads may share it: each transaction has a pooled connection of its own. A forked child may use it: it gets new
+    connections. Transactions of one thread nest: a `read` inside a `write` sees what that wrote, and a `write` inside
+    a `write` is a savepoint, so that several methods of a subclass become one transaction by a ``with`` around them.
+
+    Example:
+        >>> class Notes(BaseDatabaseConnection):
+        ...     def add(self, text: str) -> None:
+        ...         with self.write() as connection:
+        ...             connection.execute(insert(notes).values(text=text))
+
+    Attributes:
+        location: The file, or the URL without its password; for messages.
+    """
+
+    def __init__(self, database: str | os.PathLike[str], *, busy_timeout: float = 30.0, pool_size: int = 5) -> None:
+        """Prepare to connect; the first transaction does it.
+
+        Args:
+            database: A SQLite file, or the URL of another database.
+            busy_timeout: Seconds to wait for locks of other processes, when a transaction begins and when it commits.
+            pool_size: Connections to keep open; twice as many may be used at once.
+        """
+        text = os.fspath(database)
+        self._url = text if "://" in text else None
+        self.location = make_url(text).render_as_string() if self._url else os.path.abspath(text)
+        self._busy_timeout = busy_timeout
+        self._pool_size = pool_size
+        self._connect_anew()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of this process."""
+        if self._pid != os.getpid():
+            _inherited.append(self._engine)
+            self._connect_anew()
+        return self._engine
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one moment of the database.
+
+        Raises:
+            CatalogBusyError: A writer was in the way for longer than the time-out.
+            CatalogDamagedError: The file is not a readable database.
+            StorageError: The file system refused it.
+            CatalogError: The database failed otherwise; the cause is chained.
+        """
+        outer = self._current()
+        if outer is not None:
+            yield outer.connection
+        else:
+            with self._transaction(writes=False) as connection:
+                yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that excludes other writers from its first moment on.
+
+        It is committed, and durable, when the block ends; an exception undoes all of it.
+
+        Raises:
+            CatalogError: As `read`; also if it is inside a `read` of the same thread, which it would wait for.
+        """
+        outer = self._current()
+        if outer is None:
+            with self._transaction(writes=True) as connection:
+                yield connection
+        elif outer.writes:
+            with self._translating(), outer.connection.begin_nested():
+                yield outer.connection
+        else:
+            raise CatalogError("write() inside read() of the same thread would wait for itself")
+
+    def close(self) -> None:
+        """Close the pooled connections. A later transaction opens new ones."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _connect_anew(self) -> None:
+        self._pid = os.getpid()
+        self._local = threading.local()
+        if self._url is None:
+            self._engine = sqlite_engine(self.location, busy_timeout=self._busy_timeout, pool_size=self._pool_size)
+        else:
+            self._engine = create_engine(
+                self._url, pool_size=self._pool_size, pool_timeout=self._busy_timeout, pool_pre_ping=True
+            )
+
+    def _current(self) -> _Current | None:
+        """The transaction that this thread is in."""
+        if self._pid != os.getpid():
+            return None
+        current: _Current | None = getattr(self._local, "current", None)
+        return current
+
+    @contextmanager
+    def _transaction(self, *, writes: bool) -> Iterator[Connection]:
+        options = {WRITES: writes}
+        with (
+            self._translating(),
+            self.engine.connect().execution_options(**options) as connection,
+            connection.begin(),
+        ):
+            self._local.current = _Current(connection, writes)
+            try:
+                yield connection
+            finally:
+                self._local.current = None
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            raise translate(error.orig or error, self.location) from error
+        except sqlite_driver().Error as error:
+            raise translate(error, self.location) from error
+        except PoolTimeoutError as error:
+            raise CatalogBusyError(f"{self.location}: all connections of this process are in use") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Current:
+    connection: Connection
+    writes: bool

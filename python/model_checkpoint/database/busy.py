@@ -1,0 +1,43 @@
+"""Waiting for other processes' locks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from model_checkpoint.database.sqlite_errors import is_busy
+from model_checkpoint.errors import CatalogBusyError
+from model_checkpoint.utils.sqlite_version import sqlite_driver
+
+__all__ = ["SLICE", "retry_while_busy"]
+
+SLICE = 0.1
+"""Seconds that SQLite itself waits for a lock. Short: it cannot be interrupted meanwhile, this module's loop can."""
+
+_PAUSE = 0.002  # some refusals come at once
+
+T = TypeVar("T")
+
+
+def retry_while_busy(operation: Callable[[], T], *, timeout: float, where: str) -> T:
+    """Do ``operation`` until no lock is in its way.
+
+    Args:
+        operation: One statement that has no effect when it finds a lock.
+        timeout: Seconds after which to give up.
+        where: The database, for the message.
+
+    Raises:
+        CatalogBusyError: The time is up; the last refusal is chained.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return operation()
+        except sqlite_driver().Error as error:
+            if not is_busy(error):
+                raise
+            if time.monotonic() >= deadline:
+                raise CatalogBusyError(f"{where} was locked by another process for {timeout:g} s") from error
+        time.sleep(_PAUSE)

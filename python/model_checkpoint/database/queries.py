@@ -1,0 +1,102 @@
+"""The SQL that reads the catalog, as text: what runs over SQLAlchemy and over the standard library is the same.
+
+Parameters are named (``:experiment``). A *selection* is a statement whose rows are checkpoints, by `COLUMNS`; what
+belongs to its checkpoints is read by the statements of `details_of`. Nothing here is ever composed from input.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from model_checkpoint.types import Mode
+
+__all__ = [
+    "AUDIT_LOG",
+    "AUDIT_LOG_OF_CHECKPOINT",
+    "BY_ALIAS",
+    "BY_ID",
+    "BY_ID_RANGE",
+    "BY_STEP",
+    "COLUMNS",
+    "EXPERIMENT",
+    "EXPERIMENTS",
+    "HAVING_ALIAS",
+    "IN_EXPERIMENT",
+    "NEAREST_STEPS",
+    "NO_LIMIT",
+    "REVISION",
+    "SERIES",
+    "TABLES",
+    "best",
+    "details_of",
+    "select",
+]
+
+COLUMNS = (
+    *("id", "experiment", "seq", "step", "created_at", "path", "nbytes", "digest", "content"),
+    *("state", "backend", "parent", "pinned", "verified_at"),
+)
+NO_LIMIT = 2**63 - 1
+
+# Conditions of a selection.
+IN_EXPERIMENT = "c.experiment = :experiment"
+BY_ID = "c.id = :id"
+BY_ID_RANGE = "c.id >= :first AND c.id < :last"  # a prefix, so that the primary key's index is used
+BY_STEP = "c.step = :step"
+BY_ALIAS = "a.alias = :alias AND a.checkpoint = c.id"
+
+HAVING_ALIAS = "aliases AS a CROSS JOIN checkpoints AS c"
+
+
+@functools.cache
+def select(*conditions: str, states: int, source: str = "checkpoints AS c", order: str = "c.seq DESC") -> str:
+    """The selection of at most ``:limit`` checkpoints in one of the states ``:state0`` to ``:state<states - 1>``."""
+    in_states = f"c.state IN ({', '.join(f':state{number}' for number in range(states))})"
+    where = " AND ".join((*conditions, in_states))
+    columns = ", ".join(f"c.{name}" for name in COLUMNS)
+    return f"SELECT {columns} FROM {source} WHERE {where} ORDER BY {order} LIMIT :limit"  # noqa: S608 - constants
+
+
+def best(mode: Mode, *, states: int) -> str:
+    """The selection by ``:metric`` in ``:experiment``, best first; NaN is NULL and never among them."""
+    return select(
+        "m.experiment = :experiment AND m.name = :metric AND m.value IS NOT NULL AND c.id = m.checkpoint",
+        states=states,
+        source="checkpoint_metrics AS m CROSS JOIN checkpoints AS c",
+        order=f"m.value {'ASC' if mode == 'min' else 'DESC'}, c.seq DESC",
+    )
+
+
+@functools.cache
+def details_of(selection: str) -> tuple[str, str, str]:
+    """Three statements for (checkpoint, name, value) of the metrics, (checkpoint, key, value) of the tags and
+    (checkpoint, alias) of the aliases of a selection's checkpoints; they take the selection's parameters.
+    """
+    chosen = f"FROM ({selection}) AS s CROSS JOIN"
+    of = "AS d WHERE d.checkpoint = s.id ORDER BY"
+    return (
+        f"SELECT d.checkpoint, d.name, d.value {chosen} checkpoint_metrics {of} d.name",
+        f"SELECT d.checkpoint, d.key, d.value {chosen} tags {of} d.key",
+        f"SELECT d.checkpoint, d.alias {chosen} aliases {of} d.alias",
+    )
+
+
+EXPERIMENTS = "SELECT name, created_at, monitor, mode, keep, config FROM experiments ORDER BY created_at, name"
+EXPERIMENT = "SELECT name, created_at, monitor, mode, keep, config FROM experiments WHERE name = :experiment"
+
+NEAREST_STEPS = (
+    "SELECT DISTINCT c.step FROM checkpoints AS c WHERE c.experiment = :experiment AND c.state = :state0 "
+    "ORDER BY abs(c.step - :step), c.step LIMIT :limit"
+)
+
+SERIES = (
+    "SELECT experiment, name, step, value, time, context FROM metrics "
+    "WHERE experiment = :experiment AND name = :metric AND step >= :first_step ORDER BY step, id"
+)
+AUDIT_LOG = "SELECT at, action, checkpoint, actor, details FROM audit_log ORDER BY id DESC LIMIT :limit"
+AUDIT_LOG_OF_CHECKPOINT = (
+    "SELECT at, action, checkpoint, actor, details FROM audit_log WHERE checkpoint = :id ORDER BY id DESC LIMIT :limit"
+)
+
+REVISION = "SELECT version_num FROM alembic_version"
+TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
