@@ -12,7 +12,7 @@ import math
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from model_checkpoint.errors import FormatError, IntegrityError, UnsupportedStateError
@@ -20,12 +20,12 @@ from model_checkpoint.storage.atoms import BYTES_LIMIT, DECODERS, ENCODERS, enco
 from model_checkpoint.storage.leaves import LeafRef, StoredLeaf, is_leaf, stored_bytes, stored_leaf
 from model_checkpoint.storage.names import is_component
 from model_checkpoint.storage.safetensors.alias import Alias
+from model_checkpoint.storage.safetensors.gather import Gathered, gather
+from model_checkpoint.storage.safetensors.layout import TensorSpec
 from model_checkpoint.storage.safetensors.names import METADATA_KEY
-from model_checkpoint.storage.safetensors.sharing import Region, find_aliases
-from model_checkpoint.storage.safetensors.tensors import region_of
 from model_checkpoint.utils.strict_json import JsonValue
 
-__all__ = ["Component", "FlatState", "children", "flatten", "references", "unflatten"]
+__all__ = ["FlatState", "children", "flatten", "references", "unflatten"]
 
 MAX_DEPTH = 64
 
@@ -38,29 +38,17 @@ _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Component:
-    """The tensors of one part of a state.
-
-    Attributes:
-        tensors: Those to store, by name: torch tensors and numpy arrays of element types that the format has.
-        aliases: Further names, for tensors that share memory with those.
-    """
-
-    tensors: dict[str, Any] = field(default_factory=dict)
-    aliases: dict[str, Alias] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class FlatState:
     """A state taken apart.
 
     Attributes:
         tree: The state tree, which refers to tensors by component and name.
-        components: The tensors; a component without any is left out.
+        components: The tensors to store, and the further names of those that share memory. A component without any
+            is left out.
     """
 
     tree: JsonValue
-    components: dict[str, Component]
+    components: Mapping[str, Gathered]
 
 
 def flatten(state: object) -> FlatState:
@@ -352,6 +340,11 @@ class _Home(NamedTuple):
     component: str
     name: str
 
+    @property
+    def key(self) -> str:
+        """One text for both; components have no slash."""
+        return f"{self.component}/{self.name}"
+
 
 class _Names:
     """Gives each tensor of a component a name of its own that the format allows."""
@@ -362,8 +355,8 @@ class _Names:
     def free(self, component: str, wanted: str) -> _Home:
         taken = self._taken.setdefault(component, {METADATA_KEY})
         base = wanted if wanted.isascii() and wanted.isprintable() else _cleaned(wanted)
-        if len(base) > _MAX_NAME_BYTES:
-            base = base[:_MAX_NAME_BYTES] if base.isascii() else base.encode()[:_MAX_NAME_BYTES].decode(errors="ignore")
+        if len(base) > _MAX_NAME_BYTES // 4:
+            base = base.encode()[:_MAX_NAME_BYTES].decode(errors="ignore")
         name, number = base, 1
         while name in taken:
             number += 1
@@ -380,44 +373,43 @@ def _cleaned(name: str) -> str:
     )
 
 
-def _assign(leaves: list[_Leaf]) -> dict[str, Component]:
+def _assign(leaves: list[_Leaf]) -> dict[str, Gathered]:
     """Name all leaves, store each memory once, and tell every node where its tensor is."""
     names = _Names()
-    homes = {str(index): names.free(leaf.component, leaf.name) for index, leaf in enumerate(leaves)}
-    aliases = _shared(leaves, homes)
-    components: dict[str, Component] = {}
-    for index, leaf in enumerate(leaves):
-        home = homes[str(index)]
-        alias = aliases.get(str(index))
-        if alias is None:
-            components.setdefault(home.component, Component()).tensors[home.name] = leaf.stored.value
-        else:
-            home = _alias(home, homes[alias.of], alias, names, components)
+    homes = [names.free(leaf.component, leaf.name) for leaf in leaves]
+    by_key = {home.key: home for home in homes}
+    gathered = gather({home.key: leaf.stored.value for home, leaf in zip(homes, leaves, strict=True)})
+    aliases: dict[str, dict[str, Alias]] = {}
+    for home, leaf in zip(homes, leaves, strict=True):
+        alias = gathered.aliases.get(home.key)
+        found = home if alias is None else _alias(home, by_key[alias.of], alias, names, aliases)
         for node in leaf.nodes:
-            node[f"${leaf.stored.kind}"] = [*home]
-    return components
+            node[f"${leaf.stored.kind}"] = [*found]
+    return _split(gathered, by_key, aliases)
 
 
-def _alias(home: _Home, target: _Home, alias: Alias, names: _Names, components: dict[str, Component]) -> _Home:
+def _alias(home: _Home, target: _Home, alias: Alias, names: _Names, aliases: dict[str, dict[str, Alias]]) -> _Home:
     """Record a further name in its target's component, and return where the leaf is found then."""
     if home.component != target.component:
         if alias.view is None:
             return target
         home = names.free(target.component, f"{home.component}.{home.name}")
-    components.setdefault(target.component, Component()).aliases[home.name] = Alias(target.name, alias.view)
+    aliases.setdefault(target.component, {})[home.name] = Alias(target.name, alias.view)
     return home
 
 
-def _shared(leaves: list[_Leaf], homes: Mapping[str, _Home]) -> dict[str, Alias]:
-    regions: dict[str, Region] = {}
-    for index, leaf in enumerate(leaves):
-        region = region_of(leaf.stored.value) if leaf.stored.kind != "bytes" else None
-        if region is not None:
-            regions[str(index)] = region
-    try:
-        return find_aliases(regions)
-    except UnsupportedStateError as error:
-        raise UnsupportedStateError(str(error.args[0]), where=".".join(homes[error.where])) from None
+def _split(
+    gathered: Gathered, homes: Mapping[str, _Home], aliases: Mapping[str, Mapping[str, Alias]]
+) -> dict[str, Gathered]:
+    """What was gathered as one, by component."""
+    rows: dict[str, list[tuple[TensorSpec, Any, Any]]] = {}
+    for spec, tensor, adapter in zip(gathered.specs, gathered.tensors, gathered.adapters, strict=True):
+        component, name = homes[spec.name]
+        rows.setdefault(component, []).append((TensorSpec(name, spec.dtype, spec.shape), tensor, adapter))
+    return {
+        component: Gathered(specs, aliases.get(component, {}), tensors, adapters)
+        for component, (specs, tensors, adapters) in ((key, zip(*row, strict=True)) for key, row in rows.items())
+    }
 
 
 # --- putting together -------------------------------------------------------------------------------------------------

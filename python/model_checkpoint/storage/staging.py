@@ -1,0 +1,234 @@
+"""Directories in which checkpoints are written before they appear, and who is writing them.
+
+Names are random, so that no two writers ever share a directory: correctness needs no lock. Locks only tell the
+leftovers of dead writers from the work of live ones, so that somebody can remove the former. A writer is alive while
+it holds a lock on ``<uuid>.owner``. Where locks do nothing, the process and the boot named in that file decide; on a
+network file system, the owner of another host counts as alive for a day.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import json
+import os
+import time
+import uuid
+import warnings
+from dataclasses import dataclass
+
+from model_checkpoint import _native
+from model_checkpoint.errors import DurabilityWarning, StorageError
+from model_checkpoint.storage.durable import make_directories, remove_tree, storage_errors, sync_directory
+from model_checkpoint.storage.manifest import Durability
+from model_checkpoint.utils.filesystem import file_system_of
+
+__all__ = ["Staging", "StagingArea"]
+
+_OWNER = ".owner"
+_PATIENCE_S = 24 * 60 * 60
+_ATTEMPTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """A directory of one live writer.
+
+    Attributes:
+        path: Where it is.
+        owner: The file that marks it as in use, locked through ``owner_fd``.
+        owner_fd: Open until `release`.
+    """
+
+    path: str
+    owner: str
+    owner_fd: int
+
+    def release(self) -> None:
+        """The directory has been renamed away."""
+        with storage_errors("cannot release the staging directory", self.owner):
+            os.unlink(self.owner)
+            os.close(self.owner_fd)
+
+    def abandon(self) -> None:
+        """Remove the directory. What cannot be removed now is left to `StagingArea.reclaim`."""
+        with contextlib.suppress(StorageError):
+            remove_tree(self.path)
+            os.unlink(self.owner)
+        os.close(self.owner_fd)
+
+
+class StagingArea:
+    """The place for staging directories of one file system.
+
+    Args:
+        directory: Created when first needed.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+
+    @functools.cached_property
+    def durability(self) -> Durability:
+        """What this file system grants, found out by trying.
+
+        Raises:
+            StorageError: Directories cannot be created or synced here.
+        """
+        make_directories(self.directory)
+        probe = os.path.join(self.directory, f"{uuid.uuid4().hex}.probe")
+        with storage_errors("cannot write here", self.directory):
+            os.mkdir(probe, 0o700)
+            noreplace = _native.rename_noreplace(probe, probe + "d")
+            os.rmdir(probe + "d")
+        granted = Durability(synced=sync_directory(self.directory), noreplace=noreplace)
+        if granted != Durability():
+            kind = file_system_of(self.directory).kind
+            lacks = "sync directories" if not granted.synced else "rename without replacing, atomically"
+            message = f"{self.directory}: this file system ({kind}) cannot {lacks}; manifests will record it"
+            warnings.warn(message, DurabilityWarning, stacklevel=2)
+        return granted
+
+    def create(self) -> Staging:
+        """A new, empty directory that only this user can enter.
+
+        Raises:
+            StorageError: It cannot be created.
+        """
+        with storage_errors("cannot create a staging directory", self.directory):
+            for _ in range(_ATTEMPTS):
+                make_directories(self.directory)
+                with contextlib.suppress(FileNotFoundError):  # the area was empty, and somebody tidied it away
+                    staging = self._try_create(os.path.join(self.directory, uuid.uuid4().hex))
+                    if staging is not None:
+                        return staging
+        raise StorageError("staging directories vanish while they are created", path=self.directory)
+
+    def _try_create(self, path: str) -> Staging | None:
+        owner = path + _OWNER
+        fd = os.open(owner, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            locked = _try_lock(fd)
+            os.write(fd, _self_description())
+            # `reclaim` may have seen the file before it was locked, and removed it.
+            if locked and os.path.exists(owner):
+                os.mkdir(path, 0o700)
+                return Staging(path, owner, fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+        return None
+
+    def reclaim(self) -> tuple[str, ...]:
+        """Remove what dead writers left; returns the directories. Safe at any time, from any number of processes.
+
+        Raises:
+            StorageError: The area cannot be read, or something cannot be removed.
+        """
+        try:
+            names = sorted(os.listdir(self.directory))
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise StorageError.from_os_error(error, "cannot list", path=self.directory) from error
+        stems = sorted({name.removesuffix(_OWNER).partition(".probe")[0] for name in names})
+        return tuple(path for stem in stems if (path := self._reclaim(os.path.join(self.directory, stem))) is not None)
+
+    def _reclaim(self, path: str) -> str | None:
+        """Remove one directory if its owner is dead: an owner's file exists before its directory, and longer."""
+        owner = path + _OWNER
+        try:
+            fd = os.open(owner, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            fd = None
+        except OSError as error:
+            raise StorageError.from_os_error(error, "cannot open", path=owner) from error
+        try:
+            if fd is not None and _is_alive(fd, owner):
+                return None
+            existed = os.path.lexists(path)
+            for leftover in (path, path + ".probe", path + ".probed"):
+                remove_tree(leftover)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(owner)
+            return path if existed else None
+        finally:
+            if fd is not None:
+                os.close(fd)
+
+    def tidy(self) -> None:
+        """Remove the area itself if nothing is in it."""
+        with contextlib.suppress(OSError):
+            os.rmdir(self.directory)
+
+
+def _try_lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # the file system has no locks: the process named in the file decides
+        return True
+    return True
+
+
+def _is_alive(fd: int, owner: str) -> bool:
+    """Whether the owner of a staging directory may still be writing."""
+    if not _try_lock(fd):
+        return True
+    pid, started, boot = _read_description(fd)
+    if boot != _boot_id():
+        age = time.time() - os.fstat(fd).st_mtime
+        return file_system_of(owner).is_network and age < _PATIENCE_S
+    return not _locks_work(owner) and started is not None and _started(pid) == started
+
+
+def _locks_work(owner: str) -> bool:
+    """Whether a second descriptor is refused the lock that the caller holds."""
+    try:
+        fd = os.open(owner, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return False
+
+
+def _self_description() -> bytes:
+    pid = os.getpid()
+    return json.dumps({"pid": pid, "started": _started(pid), "boot": _boot_id()}).encode() + b"\n"
+
+
+def _read_description(fd: int) -> tuple[int, str | None, str]:
+    """Process, its start and its boot; an unreadable file belongs to no process."""
+    try:
+        members = json.loads(os.pread(fd, 4096, 0))
+        return int(members["pid"]), members["started"], str(members["boot"])
+    except (ValueError, KeyError, TypeError):
+        return 0, None, _boot_id()
+
+
+def _started(pid: int) -> str | None:
+    """When a process started, in ticks since boot, so that a reused number is told apart; None if there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[19]
+    except OSError:
+        return None
+
+
+@functools.cache
+def _boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return "unknown"
