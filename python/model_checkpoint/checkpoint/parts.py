@@ -170,7 +170,9 @@ def _compare_dict(path: str, items: MutableMapping[Any, Any], state: Any, found:
             compare_part(f"{path}.{key}", item, state[key], found)
 
 
-def _restore_dict(path: str, items: MutableMapping[Any, Any], state: Mapping[Any, Any], found: Differences) -> None:
+def _restore_dict(path: str, items: MutableMapping[Any, Any], state: Any, found: Differences) -> None:
+    if not isinstance(state, Mapping):
+        return
     for key, value in state.items():
         part = items.get(key)
         if key not in items or _handler_of(part) is None:
@@ -187,7 +189,9 @@ def _compare_list(path: str, items: list[Any], state: Any, found: Differences) -
         compare_part(f"{path}.{index}", item, value, found)
 
 
-def _restore_list(path: str, items: list[Any], state: list[Any], found: Differences) -> None:
+def _restore_list(path: str, items: list[Any], state: Any, found: Differences) -> None:
+    if not isinstance(state, list):
+        return
     known = items[:]
     items[:] = state
     for index, (item, value) in enumerate(zip(known, state, strict=False)):
