@@ -1,0 +1,102 @@
+"""Checkpoints as rows of a table and as JSON: what `ls`, `best`, `prune` and `show` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from model_checkpoint.cli.render import Cell, Column, Json, age, count, number
+from model_checkpoint.types import CheckpointInfo, CheckpointState
+from model_checkpoint.utils.clock import format_rfc3339
+from model_checkpoint.utils.sizes import format_size
+
+__all__ = ["checkpoint_json", "columns", "kept_because", "metric_names", "row", "state_cell", "summary"]
+
+NOT_KEPT = "(goes at the next prune)"
+
+_STATE_STYLES = {
+    CheckpointState.COMMITTED: "",
+    CheckpointState.TRASHED: "dim",
+    CheckpointState.LOST: "bold red",
+    CheckpointState.QUARANTINED: "bold red",
+}
+
+
+def columns(metrics: Sequence[str]) -> list[Column]:
+    """The headings of `row`."""
+    return [
+        Column("STEP", right=True),
+        Column("ID"),
+        Column("AGE", right=True),
+        *(Column(name, right=True) for name in metrics),
+        Column("SIZE", right=True),
+        Column("KEPT BECAUSE", wraps=True),
+        Column("STATE"),
+    ]
+
+
+def row(info: CheckpointInfo, reasons: Sequence[str], metrics: Sequence[str], now: datetime) -> list[str | Cell]:
+    """One checkpoint under the headings of `columns`; ``reasons`` is why retention keeps it."""
+    return [
+        str(info.step),
+        Cell(info.id[:8], "dim"),
+        age(info.created_at, now),
+        *(number(info.metrics.get(name)) for name in metrics),
+        format_size(info.nbytes),
+        kept_because(info, reasons),
+        state_cell(info),
+    ]
+
+
+def kept_because(info: CheckpointInfo, reasons: Sequence[str]) -> Cell:
+    """The reasons of retention, aliases (``@prod``) among them, or that there is none."""
+    if info.state is not CheckpointState.COMMITTED:
+        return Cell(" ".join(f"@{alias}" for alias in info.aliases))
+    return Cell(", ".join(reasons)) if reasons else Cell(NOT_KEPT, "yellow")
+
+
+def state_cell(info: CheckpointInfo) -> Cell:
+    """Where it is in its life, or that its bytes were verified."""
+    if info.state is CheckpointState.COMMITTED and info.verified_at is not None:
+        return Cell("verified", "green")
+    return Cell(info.state.value, _STATE_STYLES[info.state])
+
+
+def metric_names(infos: Iterable[CheckpointInfo], monitor: str | None) -> tuple[str, ...]:
+    """The metric to show: the monitored one, else the first by name that any checkpoint has."""
+    if monitor is not None:
+        return (monitor,)
+    return tuple(sorted({name for info in infos for name in info.metrics})[:1])
+
+
+def summary(shown: int, total: int, nbytes: int, freed_bytes: int) -> str:
+    """``14 checkpoints · 19.6 GB · the next prune frees 610 MB``."""
+    which = count(total, "checkpoint") if shown == total else f"the newest {shown:,} of {count(total, 'checkpoint')}"
+    freed = f" · the next prune frees {format_size(freed_bytes)}" if freed_bytes else ""
+    return f"{which} · {format_size(nbytes)}{freed}"
+
+
+def checkpoint_json(info: CheckpointInfo, reasons: Sequence[str] | None = None) -> dict[str, Json]:
+    """A checkpoint as JSON; the keys are documented and only ever added to."""
+    kept: Mapping[str, Json] = {} if reasons is None else {"kept_because": list(reasons)}
+    return {
+        "ref": info.ref,
+        "id": info.id,
+        "experiment": info.experiment,
+        "step": info.step,
+        "seq": info.seq,
+        "created_at": format_rfc3339(info.created_at),
+        "path": info.path,
+        "bytes": info.nbytes,
+        "digest": info.digest,
+        "content": info.content,
+        "metrics": dict(info.metrics),
+        "state": info.state.value,
+        "backend": info.backend,
+        "parent": info.parent,
+        "pinned": info.pinned,
+        "aliases": list(info.aliases),
+        "tags": dict(info.tags),
+        "verified_at": format_rfc3339(info.verified_at) if info.verified_at else None,
+        **kept,
+    }

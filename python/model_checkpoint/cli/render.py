@@ -1,0 +1,237 @@
+"""What is printed: aligned tables, safe names, short ages and numbers, and JSON.
+
+Text is for people: on a terminal it has colour and fits the width; elsewhere it is plain and as wide as it needs to be
+(``COLUMNS`` bounds both, ``NO_COLOR`` is honoured). JSON is for programs: one value on standard output.
+
+Names come from users and from files that others made. `escape` shows what would move the cursor or reorder the line as
+an escape sequence. Tables are laid out here and not by rich, whose import and layout take longer than `mckpt ls` may.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
+
+from model_checkpoint.utils.clock import utc_now
+
+__all__ = [
+    "Cell",
+    "Column",
+    "Json",
+    "age",
+    "count",
+    "escape",
+    "number",
+    "print_facts",
+    "print_json",
+    "print_line",
+    "print_table",
+    "styled",
+]
+
+Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
+
+_GAP = "  "
+_NARROWEST = 16  # columns: below this, wrapping is worse than what the terminal does with a long line
+_STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+
+
+class Cell(NamedTuple):
+    """Text of a table.
+
+    Attributes:
+        text: What stands there.
+        style: Names of `styled`, or none.
+    """
+
+    text: str
+    style: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        title: Its heading.
+        right: Whether it is aligned to the right, as numbers are.
+        wraps: Whether it is broken over lines where the terminal is too narrow; one column of a table may be.
+    """
+
+    title: str
+    right: bool = False
+    wraps: bool = False
+
+
+# --- values as text ---------------------------------------------------------------------------------------------------
+
+
+def escape(text: str) -> str:
+    r"""Show control, format, surrogate and unassigned characters as ``\xNN``, ``\uNNNN``; the rest as it is."""
+    if text.isprintable() and text.isascii():
+        return text
+    return "".join(c if unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029" else ascii(c)[1:-1] for c in text)
+
+
+def age(then: datetime, now: datetime | None = None) -> str:
+    """How long ago, in one unit: ``now``, ``45s``, ``2m``, ``3h``, ``12d``; ``ahead`` if the clock went back."""
+    seconds = ((now or utc_now()) - then).total_seconds()
+    if seconds < -60:
+        return "ahead"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds // size:.0f}{unit}"
+    return f"{int(seconds)}s" if seconds >= 1 else "now"
+
+
+def number(value: float | None) -> str:
+    """A metric's value with four decimals, or in scientific notation where these would say nothing."""
+    if value is None:
+        return "-"
+    if not math.isfinite(value):
+        return str(value)
+    plain = value == 0 or 1e-3 <= abs(value) < 1e7
+    return f"{value:.4f}" if plain else f"{value:.3e}"
+
+
+def count(things: int, noun: str) -> str:
+    """``1 file``, ``1,204 files``."""
+    return f"{things:,} {noun}" if things == 1 else f"{things:,} {noun}s"
+
+
+def styled(text: str, style: str) -> str:
+    """``text`` in a style such as ``"bold red"`` where standard output shows colour, otherwise as it is."""
+    if not style or not _has_colour():
+        return text
+    return f"\x1b[{';'.join(_STYLES[name] for name in style.split())}m{text}\x1b[0m"
+
+
+# --- lines and tables -------------------------------------------------------------------------------------------------
+
+
+def print_line(text: str = "", style: str = "") -> None:
+    """Print a line; escape names in it beforehand."""
+    print(styled(text, style))
+
+
+def print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """Print aligned ``name  value`` lines; empty values are left out."""
+    known = [(escape(name), escape(value)) for name, value in facts if value]
+    width = max((_width(name) for name, _ in known), default=0)
+    for name, value in known:
+        print(_pad(name, width) + _GAP + value)
+
+
+def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str | Cell]]) -> None:
+    """Print rows under headings; columns without any content are left out."""
+    body = [[_escaped(cell) for cell in row] for row in rows]
+    shown = [index for index in range(len(columns)) if any(row[index].text for row in body)]
+    columns = [columns[index] for index in shown]
+    heading = [Cell(escape(column.title), "bold") for column in columns]
+    table = [heading, *([row[index] for index in shown] for row in body)]
+    widths = _fit([max(_width(row[index].text) for row in table) for index in range(len(columns))], columns)
+    for row in table:
+        for line in _lines(row, widths, columns):
+            print(line)
+
+
+def _escaped(cell: str | Cell) -> Cell:
+    text, style = cell if isinstance(cell, Cell) else (cell, "")
+    return Cell(escape(text), style)
+
+
+def _fit(widths: list[int], columns: Sequence[Column]) -> list[int]:
+    """Take from the column that wraps what the lines are too long by."""
+    available = _line_width()
+    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - available if available is not None else 0
+    if excess <= 0:
+        return widths
+    return [
+        max(width - excess, min(width, _NARROWEST)) if column.wraps else width
+        for width, column in zip(widths, columns, strict=True)
+    ]
+
+
+def _lines(row: Sequence[Cell], widths: Sequence[int], columns: Sequence[Column]) -> Iterator[str]:
+    """The lines of one row: one, unless a cell is wider than its column."""
+    wrapped = [_wrap(cell.text, width) for cell, width in zip(row, widths, strict=True)]
+    for at in range(max(map(len, wrapped), default=0)):
+        texts = [lines[at] if at < len(lines) else "" for lines in wrapped]
+        last = max((index for index, text in enumerate(texts) if text), default=0)
+        yield _GAP.join(
+            _aligned(texts[index], widths[index], row[index].style, right=columns[index].right, last=index == last)
+            for index in range(last + 1)
+        )
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    if _width(text) <= width:
+        return [text]
+    import textwrap
+
+    return textwrap.wrap(text, width)
+
+
+def _aligned(text: str, width: int, style: str, *, right: bool, last: bool) -> str:
+    """Styled and padded; the style stops at the text, and the last cell of a line ends with it."""
+    space = " " * (width - _width(text))
+    shown = styled(text, style) if text else ""
+    if right:
+        return space + shown
+    return shown if last else shown + space
+
+
+def _pad(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
+
+
+def _width(text: str) -> int:
+    """How many columns a terminal needs for printable text."""
+    if text.isascii():
+        return len(text)
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else unicodedata.combining(c) == 0 for c in text)
+
+
+# --- the terminal -----------------------------------------------------------------------------------------------------
+
+
+def _has_colour() -> bool:
+    """By the usual conventions: no-color.org, force-color.org."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or (sys.stdout.isatty() and os.environ.get("TERM") != "dumb")
+
+
+def _line_width() -> int | None:
+    """Columns of a line, or None where there is no limit."""
+    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
+        return shutil.get_terminal_size().columns
+    return None
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def print_json(value: Json) -> None:
+    """Print one JSON value; what JSON numbers cannot say becomes ``"nan"``, ``"inf"`` or ``"-inf"``."""
+    print(json.dumps(_strict(value), indent=2, allow_nan=False))
+
+
+def _strict(value: Json) -> Json:
+    match value:
+        case float() if not math.isfinite(value):
+            return str(value)
+        case None | str() | int() | float():
+            return value
+        case Mapping():
+            return {key: _strict(item) for key, item in value.items()}
+        case _:
+            return [_strict(item) for item in value]
