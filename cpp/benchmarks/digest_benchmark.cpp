@@ -99,7 +99,7 @@ bool print(const char* what, std::string_view name, std::size_t size, const Figu
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, const char* const* argv) {
   const std::size_t mib = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 256;
   const std::size_t total = mib * kMiB;
   const std::vector<std::byte> data = make_data();

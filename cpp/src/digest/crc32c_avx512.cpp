@@ -1,5 +1,5 @@
-// CRC-32C by folding: four 512-bit accumulators take in 256 bytes at a time, each of their 128-bit lanes being moved over
-// those bytes by two carry-less multiplications. The crc32 instruction does the rest.
+// CRC-32C by folding: four 512-bit accumulators take in 256 bytes at a time, each of their 128-bit lanes being moved
+// over those bytes by two carry-less multiplications. The crc32 instruction does the rest.
 #include <immintrin.h>
 
 #include "crc32c_polynomial.hpp"
@@ -40,8 +40,8 @@ __m512i fold_all(std::uint64_t crc, const std::byte* data, std::size_t size) noe
   __m512i accumulators[kAccumulators];
 #pragma GCC unroll 4
   for (std::size_t i = 0; i < kAccumulators; ++i) accumulators[i] = _mm512_loadu_si512(data + i * kVectorBytes);
-  accumulators[0] = _mm512_xor_si512(
-      accumulators[0], _mm512_zextsi128_si512(_mm_cvtsi64_si128(static_cast<long long>(crc))));
+  accumulators[0] =
+      _mm512_xor_si512(accumulators[0], _mm512_zextsi128_si512(_mm_cvtsi64_si128(static_cast<long long>(crc))));
   const __m512i stride = lane_constants<kStrideBytes>();
   for (std::size_t offset = kStrideBytes; offset < size; offset += kStrideBytes) {
 #pragma GCC unroll 4

@@ -1,8 +1,8 @@
 // Constants for moving a CRC-32C over data by carry-less multiplication.
 //
-// Bits are reflected, as everywhere in this CRC: the lowest bit is the highest power of x. The carry-less product of two
-// reflected words a and k, k of 32 bits, is then a * k * x^33 (read as twice as many bits). Evaluated by the compiler
-// only, so this header may be included by files that are compiled with extra instruction sets (see isa.hpp).
+// Bits are reflected, as everywhere in this CRC: the lowest bit is the highest power of x. The carry-less product of
+// two reflected words a and k, k of 32 bits, is then a * k * x^33 (read as twice as many bits). Evaluated by the
+// compiler only, so this header may be included by files that are compiled with extra instruction sets (see isa.hpp).
 #pragma once
 
 #include <cstdint>

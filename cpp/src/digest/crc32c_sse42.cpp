@@ -1,5 +1,5 @@
-// CRC-32C with the crc32 instruction, which has a latency of three cycles and a throughput of one: three stripes of data
-// are worked on at once, and their CRCs joined by carry-less multiplication.
+// CRC-32C with the crc32 instruction, which has a latency of three cycles and a throughput of one: three stripes of
+// data are worked on at once, and their CRCs joined by carry-less multiplication.
 #include <immintrin.h>
 
 #include "crc32c_polynomial.hpp"

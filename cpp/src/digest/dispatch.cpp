@@ -9,8 +9,8 @@ namespace mckpt::digest {
 
 namespace {
 
-// The `min_busy` of a kernel is where, measured, it falls behind the next one. Sixteen lanes of AVX-512 take 4.0 GB/s
-// together, two of SHA-NI 2.65 GB/s, so that ten lanes of AVX-512 are the slower choice; a portable lane takes 0.4 GB/s.
+// The `min_busy` of a kernel is where, measured, it falls behind the next one: sixteen lanes of AVX-512 take 4.0 GB/s
+// together, two of SHA-NI 2.65 GB/s, so ten lanes of AVX-512 are the slower choice. A portable lane takes 0.4 GB/s.
 constexpr Sha256Kernel kPortableKernels[] = {{1, 1, sha256_compress_portable}};
 
 #if defined(__x86_64__)
@@ -54,6 +54,7 @@ void add_native(const CpuFeatures& /*cpu*/, std::vector<Crc32cImplementation>& /
 
 template <class Implementation>
 std::string prefer_from_environment(std::vector<Implementation>& implementations, const char* variable) {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): races only with setenv(), which nobody may call beside other threads
   const char* requested = std::getenv(variable);
   if (requested == nullptr || *requested == '\0') return {};
   return prefer(implementations, requested, variable);

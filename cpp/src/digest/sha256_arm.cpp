@@ -1,5 +1,5 @@
-// SHA-256 with the Armv8 cryptographic extension. As on x86, one message leaves the unit idle while it waits for its own
-// results; a second one fills the gaps.
+// SHA-256 with the Armv8 cryptographic extension. As on x86, one message leaves the unit idle while it waits for its
+// own results; a second one fills the gaps.
 #include <arm_neon.h>
 
 #include "isa.hpp"

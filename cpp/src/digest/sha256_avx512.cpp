@@ -78,8 +78,7 @@ inline __attribute__((always_inline)) void round(unsigned i, __m512i (&s)[8], __
   __m512i& h = s[(7 - i) % 8];
   const __m512i input = _mm512_add_epi32(word, _mm512_set1_epi32(static_cast<int>(kRoundConstants[i])));
   const __m512i choice = _mm512_ternarylogic_epi32(e, f, g, kChoose);
-  const __m512i t1 =
-      _mm512_add_epi32(_mm512_add_epi32(_mm512_add_epi32(h, big_sigma<6, 11, 25>(e)), choice), input);
+  const __m512i t1 = _mm512_add_epi32(_mm512_add_epi32(_mm512_add_epi32(h, big_sigma<6, 11, 25>(e)), choice), input);
   const __m512i t2 = _mm512_add_epi32(big_sigma<2, 13, 22>(a), _mm512_ternarylogic_epi32(a, b, c, kMajority));
   d = _mm512_add_epi32(d, t1);
   h = _mm512_add_epi32(t1, t2);

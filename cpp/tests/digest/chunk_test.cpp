@@ -1,7 +1,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <numeric>
 #include <thread>
 
 #include "chunk.hpp"
@@ -97,7 +96,7 @@ TEST_P(ChunkTest, FollowsTheDefinitionForTinyAndWholeChunksTogether) {
 TEST_P(ChunkTest, DependsOnTheOrderOfTheLeaves) {
   Bytes data = random_bytes(2 * kLeafBytes, 6);
   const digest256 before = hash({{bytes_view(data)}}).front();
-  std::rotate(data.begin(), data.begin() + kLeafBytes, data.end());
+  std::ranges::rotate(data, data.begin() + kLeafBytes);
   EXPECT_NE(hash({{bytes_view(data)}}).front(), before);
 }
 

@@ -31,9 +31,9 @@ TEST_P(Crc32cTest, MatchesPublishedVectors) {
   std::ranges::reverse(data);
   EXPECT_EQ(extend(0, data), 0x113fdb5cU);
 
-  constexpr unsigned char kScsiReadCommand[48] = {0x01, 0xc0, 0, 0, 0, 0, 0, 0, 0, 0,    0, 0,    0, 0, 0,    0,
-                                                  0x14, 0,    0, 0, 0, 0, 4, 0, 0, 0,    0, 0x14, 0, 0, 0,    0x18,
-                                                  0x28, 0,    0, 0, 0, 0, 0, 0, 2, 0,    0, 0,    0, 0, 0,    0};
+  constexpr unsigned char kScsiReadCommand[48] = {0x01, 0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,    0, 0, 0, 0,
+                                                  0x14, 0,    0, 0, 0, 0, 4, 0, 0, 0, 0, 0x14, 0, 0, 0, 0x18,
+                                                  0x28, 0,    0, 0, 0, 0, 0, 0, 2, 0, 0, 0,    0, 0, 0, 0};
   EXPECT_EQ(extend(0, std::as_bytes(std::span(kScsiReadCommand))), 0xd9963a56U);
   EXPECT_EQ(extend(0, as_view("123456789")), 0xe3069283U);
   EXPECT_EQ(extend(0, {}), 0U);
@@ -49,7 +49,8 @@ TEST_P(Crc32cTest, MatchesPortableAtEveryLengthAndAlignment) {
 
 TEST_P(Crc32cTest, MatchesPortableAroundTheEdgesOfItsStripes) {
   const Bytes data = random_bytes(kChunkBytes + 8, 2);
-  for (const std::size_t edge : {std::size_t{4096}, std::size_t{8192}, 3 * std::size_t{4096}, kLeafBytes, kChunkBytes}) {
+  for (const std::size_t edge :
+       {std::size_t{4096}, std::size_t{8192}, 3 * std::size_t{4096}, kLeafBytes, kChunkBytes}) {
     for (std::size_t size = edge - 8; size <= edge + 8; ++size) {
       const bytes_view input = bytes_view(data).first(size);
       EXPECT_EQ(extend(0, input), portable(0, input)) << size << " bytes";

@@ -80,15 +80,17 @@ inline const Hasher& portable_hasher() {
 // Memory that ends at a page that cannot be read, so that reading one byte too many is a crash.
 class GuardedBuffer {
  public:
-  explicit GuardedBuffer(std::size_t size) : page_(static_cast<std::size_t>(sysconf(_SC_PAGESIZE))) {
-    mapped_ = (size + page_ - 1) / page_ * page_ + page_;
+  explicit GuardedBuffer(std::size_t size)
+      : page_(static_cast<std::size_t>(sysconf(_SC_PAGESIZE))), mapped_((size + page_ - 1) / page_ * page_ + page_) {
     void* const address = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (address == MAP_FAILED) throw std::runtime_error("mmap failed");
     begin_ = static_cast<std::byte*>(address);
     if (mprotect(begin_ + mapped_ - page_, page_, PROT_NONE) != 0) throw std::runtime_error("mprotect failed");
   }
   GuardedBuffer(const GuardedBuffer&) = delete;
+  GuardedBuffer(GuardedBuffer&&) = delete;
   GuardedBuffer& operator=(const GuardedBuffer&) = delete;
+  GuardedBuffer& operator=(GuardedBuffer&&) = delete;
   ~GuardedBuffer() { munmap(begin_, mapped_); }
 
   // The last `size` bytes that can be read.
