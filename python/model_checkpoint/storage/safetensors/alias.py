@@ -75,7 +75,7 @@ def decode(parsed: Mapping[str, Any]) -> dict[str, Alias]:
     return {name: _from_json(name, value) for name, value in parsed.items()}
 
 
-def _from_json(name: str, value: object) -> Alias:
+def _from_json(name: str, value: Any) -> Alias:
     match value:
         case {"of": str(of)} if len(value) == 1:
             return Alias(of)

@@ -55,14 +55,14 @@ class NumpyAdapter:
     def buffer(self, tensor: Array) -> Buffer:
         if not self.is_plain(tensor):
             tensor = np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<"))
-        return tensor.reshape(-1).view(np.uint8)
+        return tensor.reshape(-1).view(np.uint8).data
 
     def copy_out(self, tensor: Array, dest: memoryview) -> None:
         np.frombuffer(dest, tensor.dtype.newbyteorder("<")).reshape(tensor.shape)[...] = tensor
 
     def allocate(self, spec: TensorSpec) -> tuple[Array, Buffer]:
         tensor = np.empty(spec.shape, _dtype(spec))
-        return tensor, tensor.reshape(-1).view(np.uint8)
+        return tensor, tensor.reshape(-1).view(np.uint8).data
 
     def wrap(self, spec: TensorSpec, memory: memoryview, offset: int) -> Array:
         dtype = _dtype(spec)
@@ -79,15 +79,16 @@ class NumpyAdapter:
     def clone(self, tensor: Array) -> Array:
         return tensor.copy(order="C")
 
-    def move(self, tensor: Array, device: Any) -> Array:
+    def move(self, tensor: Array, device: Any) -> Array:  # noqa: ARG002 - the protocol's
         raise UnsupportedStateError(f"numpy arrays cannot lie on {device!r}", where="device")
 
     def is_writable(self, tensor: Array) -> bool:
         # A broadcast array has one element for many.
-        return tensor.flags.writeable and all(step or n <= 1 for n, step in zip(tensor.shape, tensor.strides, strict=True))
+        steps = zip(tensor.shape, tensor.strides, strict=True)
+        return tensor.flags.writeable and all(step or n <= 1 for n, step in steps)
 
     def target(self, tensor: Array) -> Buffer | None:
-        return tensor.reshape(-1).view(np.uint8) if self.is_plain(tensor) else None
+        return tensor.reshape(-1).view(np.uint8).data if self.is_plain(tensor) else None
 
     def was_written(self, tensor: Array) -> None:
         """Numpy keeps no record of changes."""
@@ -113,7 +114,9 @@ def _dtype(spec: TensorSpec) -> np.dtype[Any]:
     remedy = "load it with framework='torch'"
     if spec.dtype in ML_DTYPES_NAMES:
         try:
-            return np.dtype(getattr(importlib.import_module("ml_dtypes"), ML_DTYPES_NAMES[spec.dtype]))
+            added: np.dtype[Any] = np.dtype(getattr(importlib.import_module("ml_dtypes"), ML_DTYPES_NAMES[spec.dtype]))
         except (ImportError, AttributeError):
             remedy = f"install ml_dtypes, or {remedy}"
+        else:
+            return added
     raise UnsupportedStateError(f"numpy has no dtype for {spec.dtype}: {remedy}", where=spec.name)

@@ -59,7 +59,7 @@ def find_aliases(regions: Mapping[str, Region]) -> dict[str, Alias]:
     Raises:
         UnsupportedStateError: Two tensors overlap, and neither is a view into the other.
     """
-    order = sorted(regions.items(), key=lambda item: (item[1].space, item[1].start, -item[1].end, not item[1].contiguous))
+    order = sorted(regions.items(), key=_precedence)
     aliases: dict[str, Alias] = {}
     reach: list[tuple[str, Region]] = []  # stored tensors that end after the current one starts
     for name, region in order:
@@ -71,6 +71,12 @@ def find_aliases(regions: Mapping[str, Region]) -> dict[str, Alias]:
         else:
             aliases[name] = alias
     return {name: aliases[name] for name in regions if name in aliases}
+
+
+def _precedence(item: tuple[str, Region]) -> tuple[str, int, int, bool]:
+    """Before a tensor come those that may contain it."""
+    region = item[1]
+    return region.space, region.start, -region.end, not region.contiguous
 
 
 def _first_alias(name: str, region: Region, reach: list[tuple[str, Region]]) -> Alias | None:
@@ -108,7 +114,7 @@ def _overlap(one: Region, other: Region) -> bool:
     import numpy as np
 
     try:
-        return np.shares_memory(_as_array(one), _as_array(other), max_work=_OVERLAP_WORK)
+        return np.shares_memory(_as_array(one), _as_array(other), max_work=_OVERLAP_WORK)  # type: ignore[arg-type] # the stub knows two of the ints
     except np.exceptions.TooHardError:
         return True
 

@@ -7,6 +7,7 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from model_checkpoint.errors import ConfigurationError, UnsupportedStateError
 from model_checkpoint.storage.safetensors import alias as alias_rules
@@ -116,7 +117,7 @@ def _check_size(spec: TensorSpec) -> None:
         raise BrokenRule("size", "packed elements that do not fill their last byte", spec.name)
 
 
-def check_metadata(metadata: Mapping[str, str]) -> None:
+def check_metadata(metadata: Mapping[Any, Any]) -> None:
     """Check the user's metadata.
 
     Raises:

@@ -144,4 +144,4 @@ def _memory(tensor: torch.Tensor) -> Buffer:
     storage, size = tensor.untyped_storage(), tensor.element_size()
     flat = torch.empty(0, dtype=torch.uint8, device="cpu")
     flat.set_(storage, tensor.storage_offset() * size, (tensor.numel() * size,), (1,))
-    return flat.numpy()
+    return flat.numpy().data

@@ -1,0 +1,215 @@
+"""An open plain file with a checked header, and what is read from it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from model_checkpoint import _native
+from model_checkpoint.errors import ConfigurationError, UnverifiableError, UnverifiedWarning
+from model_checkpoint.storage.safetensors.header import LENGTH_BYTES, Header, check_length, decode
+from model_checkpoint.storage.safetensors.layout import TensorSpec
+from model_checkpoint.types import VerifyLevel
+from model_checkpoint.utils.regular_file import RegularFile, open_regular, read_fully
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc has it from 3.12 on
+
+__all__ = ["Check", "PlainFile", "Span", "grouped", "open_plain"]
+
+Check: TypeAlias = Literal["sha256", "crc32c", "none"]
+
+_CHECKS: dict[str, Check] = {"full": "sha256", "fast": "crc32c", "none": "none"}
+
+
+class Span(NamedTuple):
+    """A part of a tensor's bytes.
+
+    Attributes:
+        name: The stored tensor.
+        begin: First byte, counted from the tensor's. To be checked, it must begin a chunk.
+        end: One past the last byte. To be checked, it must end a chunk.
+    """
+
+    name: str
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlainFile:
+    """A file that keeps all rules, open for reading; it is closed with its last reference.
+
+    Attributes:
+        file: The file.
+        header: What it says.
+    """
+
+    file: RegularFile
+    header: Header
+
+    @property
+    def path(self) -> str:
+        return self.file.path
+
+    def spec(self, name: str) -> TensorSpec:
+        """A stored tensor without its bytes."""
+        entry = self.header.entries[name]
+        return TensorSpec(name, entry.dtype, entry.shape)
+
+    def check(self, level: VerifyLevel) -> Check:
+        """What a verification level asks of this file (docs/format.md, 2.7).
+
+        Warns:
+            UnverifiedWarning: The file has no digests, and ``auto`` lets that pass.
+
+        Raises:
+            UnverifiableError: The file has no digests, and the level demands them.
+            ConfigurationError: There is no such level.
+        """
+        if level not in ("auto", *_CHECKS):
+            raise ConfigurationError(f"unknown level {level!r}; there is auto, {', '.join(_CHECKS)}")
+        if self.header.ours:
+            return "sha256" if level == "auto" else _CHECKS[level]
+        if level == "auto":
+            message = f"{self.path!r} carries no digests: its tensors are loaded without verification"
+            warnings.warn(message, UnverifiedWarning, stacklevel=3)  # where the public function was called
+        elif level != "none":
+            raise UnverifiableError("the file carries no digests; it can be loaded with verify='none'", path=self.path)
+        return "none"
+
+    def whole(self, names: Sequence[str]) -> list[Span]:
+        """The spans of whole stored tensors."""
+        return [Span(name, 0, self.header.entries[name].nbytes) for name in names]
+
+    def read(self, spans: Sequence[Span], dests: Sequence[Buffer] | None, check: Check) -> None:
+        """Read spans to memory and check them in the same pass.
+
+        Args:
+            spans: What to read.
+            dests: Where to, one for each span; None only checks.
+            check: How to check.
+
+        Raises:
+            CorruptionError: A chunk differs from its digest, or the file ends early. ``dests`` are then undefined.
+            StorageError: A read failed.
+        """
+        used = [index for index, span in enumerate(spans) if span.end > span.begin]
+        offsets, lengths, names, first_chunks = self._columns([spans[index] for index in used])
+        _native.read_spans(
+            self.file.fd,
+            self.path,
+            offsets,
+            lengths,
+            None if dests is None else [dests[index] for index in used],
+            names,
+            table=None if check == "none" else self.header.table,
+            first_chunks=None if check == "none" else first_chunks,
+            check=check,
+        )
+
+    def read_range(self, name: str, begin: int, end: int, dest: memoryview, check: Check) -> None:
+        """Read any range of a stored tensor's bytes, checking the whole chunks that it touches.
+
+        Args:
+            name: The tensor.
+            begin: First byte, counted from the tensor's.
+            end: One past the last byte.
+            dest: Memory of exactly that size. Whole chunks are read straight into it.
+            check: How to check.
+
+        Raises:
+            CorruptionError: A chunk differs from its digest, or the file ends early. ``dest`` is then undefined.
+            StorageError: A read failed.
+        """
+        cuts = [begin, end] if check == "none" else _chunk_cuts(begin, end, self.header.entries[name].nbytes)
+        spans = [Span(name, *piece) for piece in itertools.pairwise(cuts)]
+        inside = [begin <= span.begin and span.end <= end for span in spans]
+        dests = [
+            dest[span.begin - begin : span.end - begin] if whole else memoryview(bytearray(span.end - span.begin))
+            for span, whole in zip(spans, inside, strict=True)
+        ]
+        self.read(spans, dests, check)
+        for span, whole, edge in zip(spans, inside, dests, strict=True):
+            if not whole:
+                first, last = max(begin, span.begin), min(end, span.end)
+                dest[first - begin : last - begin] = edge[first - span.begin : last - span.begin]
+
+    def map(self, names: Sequence[str], check: Check) -> memoryview:
+        """Map the whole file, check stored tensors in place, and return its bytes, which keep the mapping alive.
+
+        Raises:
+            CorruptionError: A chunk differs from its digest.
+            StorageError: The file cannot be mapped.
+        """
+        mapping = _native.map_file(self.file.fd, self.path, self.file.nbytes)
+        if check != "none" and self.header.table is not None:
+            spans = [span for span in self.whole(names) if span.end]
+            offsets, lengths, labels, first_chunks = self._columns(spans)
+            _native.verify_mapping(
+                mapping,
+                self.path,
+                offsets,
+                lengths,
+                labels,
+                table=self.header.table,
+                first_chunks=first_chunks,
+                check=check,
+            )
+        return memoryview(mapping)
+
+    def _columns(self, spans: Sequence[Span]) -> tuple[list[int], list[int], list[str], list[int]]:
+        """Spans as the core takes them: file offsets, lengths, names, first chunks."""
+        entries, base = self.header.entries, self.header.data_offset
+        rows = [(entries[span.name], span) for span in spans]
+        return (
+            [base + entry.begin + span.begin for entry, span in rows],
+            [span.end - span.begin for _, span in rows],
+            [span.name for _, span in rows],
+            [entry.first_chunk + span.begin // _native.CHUNK_BYTES for entry, span in rows],
+        )
+
+
+def _chunk_cuts(begin: int, end: int, nbytes: int) -> list[int]:
+    """Where to cut the chunks that a range touches: around them, and around those that lie inside of it."""
+    chunk = _native.CHUNK_BYTES
+    outer = begin // chunk * chunk, min(nbytes, -(-end // chunk) * chunk)
+    inner = -(-begin // chunk) * chunk, end if end == nbytes else end // chunk * chunk
+    return sorted({*outer, *inner}) if inner[0] < inner[1] else [*outer]
+
+
+def grouped(spans: Iterable[Span], limit: int) -> Iterator[list[Span]]:
+    """Consecutive spans in groups of at most ``limit`` bytes, or of one larger span."""
+    group: list[Span] = []
+    held = 0
+    for span in spans:
+        size = span.end - span.begin
+        if group and held + size > limit:
+            yield group
+            group, held = [], 0
+        group.append(span)
+        held += size
+    if group:
+        yield group
+
+
+def open_plain(path: str | os.PathLike[str], *, nofollow: bool = False) -> PlainFile:
+    """Open a file and check its header.
+
+    Args:
+        path: The file.
+        nofollow: Whether to refuse a final symbolic link, as inside a store.
+
+    Raises:
+        FormatError: It is no regular file, or its header breaks a rule.
+        CorruptionError: Its header differs from its digest.
+        StorageError: It cannot be read.
+    """
+    file = open_regular(path, nofollow=nofollow)
+    prefix = read_fully(file, min(LENGTH_BYTES, file.nbytes), 0)
+    data_offset = check_length(prefix, file.nbytes, file.path)
+    return PlainFile(file, decode(read_fully(file, data_offset, 0), file.nbytes, file.path))
