@@ -14,21 +14,20 @@ enum class ErrorCode {
   kTruncated,  // the file ends before the bytes that were asked for
   kCorrupt,    // a digest or checksum differs
   kExists,     // the target of a rename exists
-  kCancelled,  // stopped by the caller's interrupt check
   kArgument,   // the caller broke a precondition
 };
 
 // Where something went wrong. `offset` is a file offset in bytes, -1 if unknown; `tensor` may be empty.
 struct ErrorContext {
-  std::string path;
-  std::string tensor;
+  std::string path = {};
+  std::string tensor = {};
   std::int64_t offset = -1;
   int system_errno = 0;
 };
 
 class Error : public std::runtime_error {
  public:
-  Error(ErrorCode code, const std::string& message, ErrorContext context)
+  Error(ErrorCode code, const std::string& message, ErrorContext context = {})
       : std::runtime_error(message), code_(code), context_(std::move(context)) {}
 
   [[nodiscard]] ErrorCode code() const noexcept { return code_; }

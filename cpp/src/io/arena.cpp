@@ -1,0 +1,72 @@
+#include "mckpt/arena.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <new>
+#include <utility>
+
+namespace mckpt {
+namespace {
+
+constexpr std::size_t kHugePageBytes = 2 * 1024 * 1024;
+
+std::size_t page_bytes() noexcept {
+  static const auto kBytes = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  return kBytes;
+}
+
+std::size_t round_up(std::size_t value, std::size_t alignment) {
+  return (value + alignment - 1) / alignment * alignment;
+}
+
+std::size_t mapped_bytes(std::size_t size) { return round_up(std::max<std::size_t>(size, 1), page_bytes()); }
+
+std::byte* map_anonymous(std::size_t size) {
+  void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (data == MAP_FAILED) throw std::bad_alloc();
+  return static_cast<std::byte*>(data);
+}
+
+// Maps more than needed and gives back what lies outside of an aligned part.
+std::byte* map_aligned(std::size_t size) {
+  std::byte* begin = map_anonymous(size + kHugePageBytes);
+  const std::size_t head = -reinterpret_cast<std::uintptr_t>(begin) % kHugePageBytes;
+  if (head != 0) munmap(begin, head);
+  munmap(begin + head + size, kHugePageBytes - head);
+  return begin + head;
+}
+
+}  // namespace
+
+Arena::Arena(std::size_t size) : size_(size) {
+  if (size > SIZE_MAX / 2) throw std::bad_alloc();
+  const std::size_t mapped = mapped_bytes(size);
+  data_ = mapped < kHugePageBytes ? map_anonymous(mapped) : map_aligned(mapped);
+  advise_huge_pages({data_, mapped});
+}
+
+Arena::~Arena() {
+  if (data_ != nullptr) munmap(data_, mapped_bytes(size_));
+}
+
+Arena::Arena(Arena&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+Arena& Arena::operator=(Arena&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+void Arena::exclude_from_fork() const noexcept { madvise(data_, mapped_bytes(size_), MADV_DONTFORK); }
+
+void advise_huge_pages(std::span<std::byte> bytes) noexcept {
+  const auto begin = round_up(reinterpret_cast<std::uintptr_t>(bytes.data()), page_bytes());
+  const auto end = reinterpret_cast<std::uintptr_t>(bytes.data() + bytes.size()) / page_bytes() * page_bytes();
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+}
+
+}  // namespace mckpt

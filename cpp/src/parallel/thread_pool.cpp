@@ -1,0 +1,129 @@
+#include "thread_pool.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <memory>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+namespace mckpt {
+namespace {
+
+constexpr std::chrono::milliseconds kInterruptPeriod{50};
+
+std::atomic<ThreadPool*> current_pool{nullptr};
+thread_local bool this_thread_is_worker = false;
+
+// The child of a fork has none of the pool's threads, and perhaps a locked mutex: it starts over. The old pool is left
+// alone, for nothing in it can be used safely.
+void forget_pool() { current_pool.store(nullptr); }
+[[maybe_unused]] const int kForkHandler = pthread_atfork(nullptr, nullptr, forget_pool);
+
+// Signals are for the program's own threads.
+class BlockedSignals {
+ public:
+  BlockedSignals() noexcept {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  BlockedSignals(const BlockedSignals&) = delete;
+  BlockedSignals& operator=(const BlockedSignals&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
+}  // namespace
+
+ThreadPool& ThreadPool::instance() {
+  ThreadPool* pool = current_pool.load();
+  if (pool != nullptr) return *pool;
+  auto fresh = std::make_unique<ThreadPool>();
+  if (current_pool.compare_exchange_strong(pool, fresh.get())) return *fresh.release();
+  return *pool;
+}
+
+bool ThreadPool::is_worker() noexcept { return this_thread_is_worker; }
+
+void ThreadPool::Job::cancel(std::exception_ptr cause) {
+  next = count;
+  if (!error) error = std::move(cause);
+}
+
+void ThreadPool::run(std::size_t count, std::size_t limit, const InterruptCheck& interrupt, const Block& block) {
+  Job job{.block = block, .count = count, .limit = limit};
+  std::unique_lock lock(mutex_);
+  start_workers(std::min(count, limit));
+  jobs_.push_back(&job);
+  for (std::size_t i = 0; i < std::min(count, limit); ++i) wake_.notify_one();
+  while (!job.is_finished())
+    if (job.finished.wait_for(lock, kInterruptPeriod) == std::cv_status::timeout) check_interrupt(job, interrupt, lock);
+  jobs_.remove(&job);
+  if (job.error) std::rethrow_exception(job.error);
+}
+
+void ThreadPool::check_interrupt(Job& job, const InterruptCheck& interrupt, std::unique_lock<std::mutex>& lock) {
+  if (!interrupt) return;
+  std::exception_ptr cause;
+  lock.unlock();
+  try {
+    interrupt();
+  } catch (...) {
+    cause = std::current_exception();
+  }
+  lock.lock();
+  if (cause) job.cancel(cause);
+}
+
+void ThreadPool::start_workers(std::size_t wanted) {
+  const BlockedSignals inherited_by_workers;
+  try {
+    for (; workers_ < wanted; ++workers_) std::thread([this] { work(); }).detach();
+  } catch (const std::system_error&) {
+    if (workers_ == 0) throw;  // fewer than wanted will do
+  }
+}
+
+void ThreadPool::work() {
+  this_thread_is_worker = true;
+  pthread_setname_np(pthread_self(), "mckpt");
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    if (Job* job = take_turn())
+      run_block(*job, lock);
+    else
+      wake_.wait(lock);
+  }
+}
+
+ThreadPool::Job* ThreadPool::take_turn() {
+  const auto turn = std::ranges::find_if(jobs_, [](const Job* job) { return job->can_run(); });
+  if (turn == jobs_.end()) return nullptr;
+  jobs_.splice(jobs_.end(), jobs_, turn);
+  return jobs_.back();
+}
+
+void ThreadPool::run_block(Job& job, std::unique_lock<std::mutex>& lock) {
+  const std::size_t index = job.next++;
+  ++job.running;
+  std::exception_ptr error;
+  lock.unlock();
+  try {
+    job.block(index);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  lock.lock();
+  --job.running;
+  if (error) job.cancel(std::move(error));
+  if (job.is_finished()) job.finished.notify_one();
+}
+
+}  // namespace mckpt

@@ -1,0 +1,170 @@
+#include "mckpt/reader.hpp"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <optional>
+#include <string>
+
+#include "block_plan.hpp"
+#include "locate.hpp"
+#include "mckpt/arena.hpp"
+#include "mckpt/copier.hpp"
+#include "mckpt/error.hpp"
+#include "mckpt/staging.hpp"
+#include "verifier.hpp"
+
+namespace mckpt {
+namespace {
+
+constexpr std::uint64_t kHugePageThreshold = 4 * 1024 * 1024;
+
+std::uint64_t round_down(std::uint64_t value, std::uint64_t unit) { return value / unit * unit; }
+std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) { return round_down(value + unit - 1, unit); }
+
+// Tensor of a block that holds a file offset, or the next one.
+std::string name_at(std::span<const FileSpan> spans, std::span<const SpanPart> parts, std::int64_t offset) {
+  const auto end_of = [&](const SpanPart& part) { return spans[part.span].offset + part.begin + part.length; };
+  for (const SpanPart& part : parts)
+    if (offset < static_cast<std::int64_t>(end_of(part))) return std::string(spans[part.span].tensor);
+  return std::string(spans[parts.back().span].tensor);
+}
+
+// One call of read_spans, shared by its workers.
+class Reader {
+ public:
+  Reader(const FileRef& file, std::span<const FileSpan> spans, const ReadOptions& options)
+      : file_(file),
+        spans_(spans),
+        options_(options),
+        verifier_(spans, options, file.path),
+        plan_(plan_blocks(spans)),
+        direct_(open_direct(file, options.io)) {
+    if (direct_ && options.io == IoMode::kAuto) cache_.emplace(file, file_size(file));
+  }
+
+  ReadResult run() {
+    for (const FileSpan& span : spans_)
+      if (span.dest != nullptr && span.length >= kHugePageThreshold) advise_huge_pages({span.dest, span.length});
+    parallel_blocks(plan_.blocks.size(), direct_ ? WorkKind::kDevice : WorkKind::kCompute, options_.work,
+                    [this](std::size_t i) { read_block(plan_.blocks[i]); });
+    return {direct_bytes_.load(), buffered_bytes_.load()};
+  }
+
+ private:
+  static std::optional<DirectFile> open_direct(const FileRef& file, IoMode io) {
+    if (io == IoMode::kBuffered) return std::nullopt;
+    auto direct = DirectFile::open(file, DirectFile::Access::kRead);
+    if (!direct && io == IoMode::kDirect) throw_direct_refused(file);
+    return direct;
+  }
+
+  void read_block(const ReadBlock& block) {
+    with_tensor_name([&] { choose_path(block); },
+                     [&](std::int64_t offset) { return name_at(spans_, plan_.parts_of(block), offset); });
+  }
+
+  void choose_path(const ReadBlock& block) {
+    const bool is_cached = cache_ && cache_->is_cached(block.offset, block.end - block.offset);
+    if (is_cached) return read_buffered(block);
+    if (direct_ && read_directly(block)) return;
+    advise_read(file_, block.offset, block.end - block.offset);
+    read_buffered(block);
+  }
+
+  // Returns false where the file system refuses.
+  bool read_directly(const ReadBlock& block) {
+    const std::uint64_t begin = round_down(block.offset, direct_->offset_alignment());
+    const std::uint64_t end = round_up(block.end, direct_->offset_alignment());
+    const StagingBuffer staging;
+    std::size_t done = 0;
+    if (!direct_->read(staging.bytes().first(end - begin), begin, done)) {
+      if (options_.io == IoMode::kDirect) throw_direct_refused(file_);
+      return false;
+    }
+    if (begin + done < block.end) throw_truncated(begin + done);
+    for_each_batch(plan_.parts_of(block), [&](std::span<const SpanPart> parts) {
+      direct_bytes_ += deliver(parts, staging.bytes().data() + (offset_of(parts.front()) - begin));
+    });
+    return true;
+  }
+
+  // Batch by batch, so that the bytes are hashed while the core's cache has them: a large tensor's into its own memory,
+  // many small ones' (or those that are only checked) into a staging buffer.
+  void read_buffered(const ReadBlock& block) {
+    std::optional<StagingBuffer> staging;
+    for_each_batch(plan_.parts_of(block), [&](std::span<const SpanPart> parts) {
+      std::byte* into = parts.size() == 1 ? dest_of(parts.front()) : nullptr;
+      if (into == nullptr) into = (staging ? *staging : staging.emplace()).bytes().data();
+      const std::uint64_t begin = offset_of(parts.front());
+      read_all(file_, {into, offset_of(parts.back()) + parts.back().length - begin}, begin);
+      buffered_bytes_ += deliver(parts, into);
+    });
+  }
+
+  // Verifies a batch whose bytes begin at `source`, copies them to their destinations, and returns their number.
+  std::uint64_t deliver(std::span<const SpanPart> parts, const std::byte* source) const {
+    std::array<bytes_view, kBatchParts> bytes;
+    std::uint64_t total = 0;
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      bytes[i] = {source + (offset_of(parts[i]) - offset_of(parts.front())), parts[i].length};
+      total += parts[i].length;
+    }
+    verifier_.check(parts, std::span(bytes).first(parts.size()));
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      std::byte* const dest = dest_of(parts[i]);
+      if (dest != nullptr && dest != bytes[i].data()) stream_copy(dest, bytes[i]);
+    }
+    return total;
+  }
+
+  std::uint64_t offset_of(const SpanPart& part) const { return spans_[part.span].offset + part.begin; }
+
+  std::byte* dest_of(const SpanPart& part) const {
+    std::byte* const dest = spans_[part.span].dest;
+    return dest == nullptr ? nullptr : dest + part.begin;
+  }
+
+  [[noreturn]] void throw_truncated(std::uint64_t end) const {
+    throw Error(ErrorCode::kTruncated, "the file ends early",
+                {.path = file_.path, .offset = static_cast<std::int64_t>(end)});
+  }
+
+  const FileRef& file_;
+  std::span<const FileSpan> spans_;
+  const ReadOptions& options_;
+  Verifier verifier_;
+  BlockPlan plan_;
+  std::optional<DirectFile> direct_;
+  std::optional<PageCacheProbe> cache_;
+  std::atomic<std::uint64_t> direct_bytes_{0};
+  std::atomic<std::uint64_t> buffered_bytes_{0};
+};
+
+}  // namespace
+
+ReadResult read_spans(const FileRef& file, std::span<const FileSpan> spans, const ReadOptions& options) {
+  return Reader(file, spans, options).run();
+}
+
+void verify_mapping(const MappedFile& mapping, const std::string& path, std::span<const FileSpan> spans,
+                    const ReadOptions& options) {
+  const Verifier verifier(spans, options, path);
+  const BlockPlan plan = plan_blocks(spans);
+  const bytes_view file = mapping.bytes();
+  if (!plan.blocks.empty() && plan.blocks.back().end > file.size())
+    throw Error(ErrorCode::kArgument, "a span lies outside of the mapping", {.path = path});
+  parallel_blocks(plan.blocks.size(), WorkKind::kCompute, options.work, [&](std::size_t i) {
+    const ReadBlock& block = plan.blocks[i];
+    mapping.populate(block.offset, block.end - block.offset, path);
+    for_each_batch(plan.parts_of(block), [&](std::span<const SpanPart> parts) {
+      std::array<bytes_view, kBatchParts> bytes;
+      for (std::size_t k = 0; k < parts.size(); ++k)
+        bytes[k] = file.subspan(spans[parts[k].span].offset + parts[k].begin, parts[k].length);
+      verifier.check(parts, std::span(bytes).first(parts.size()));
+    });
+  });
+}
+
+}  // namespace mckpt

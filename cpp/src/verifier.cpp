@@ -1,0 +1,49 @@
+#include "verifier.hpp"
+
+#include <array>
+
+#include "mckpt/chunk_table.hpp"
+#include "mckpt/error.hpp"
+
+namespace mckpt {
+
+Verifier::Verifier(std::span<const FileSpan> spans, const ReadOptions& options, const std::string& path)
+    : spans_(spans), options_(options), path_(path) {
+  if (options.check == Check::kNone) return;
+  const std::uint64_t chunks = options.table.size() / kChunkEntryBytes;
+  for (const FileSpan& span : spans)
+    if (chunk_count(span.length) > chunks || span.first_chunk > chunks - chunk_count(span.length))
+      throw Error(ErrorCode::kArgument, "the chunk table lacks chunks of a tensor",
+                  {.path = path, .tensor = std::string(span.tensor)});
+}
+
+void Verifier::check(std::span<const SpanPart> parts, std::span<const bytes_view> bytes) const {
+  if (options_.check == Check::kSha256) check_digests(parts, bytes);
+  if (options_.check == Check::kCrc32c) check_checksums(parts, bytes);
+}
+
+std::uint64_t Verifier::chunk_index(const SpanPart& part) const {
+  return spans_[part.span].first_chunk + part.begin / kChunkBytes;
+}
+
+void Verifier::check_digests(std::span<const SpanPart> parts, std::span<const bytes_view> bytes) const {
+  std::array<digest256, kBatchParts> digests;  // NOLINT(cppcoreguidelines-pro-type-member-init): filled here
+  chunk_digests(bytes, std::span(digests).first(bytes.size()));
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    if (load_entry(options_.table, chunk_index(parts[i])).sha256 != digests[i]) throw_corrupt(parts[i]);
+}
+
+void Verifier::check_checksums(std::span<const SpanPart> parts, std::span<const bytes_view> bytes) const {
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    if (load_entry(options_.table, chunk_index(parts[i])).crc32c != crc32c(bytes[i])) throw_corrupt(parts[i]);
+}
+
+void Verifier::throw_corrupt(const SpanPart& part) const {
+  const FileSpan& span = spans_[part.span];
+  throw Error(ErrorCode::kCorrupt, "a chunk differs from its digest",
+              {.path = path_,
+               .tensor = std::string(span.tensor),
+               .offset = static_cast<std::int64_t>(span.offset + part.begin)});
+}
+
+}  // namespace mckpt
