@@ -13,6 +13,7 @@ from model_checkpoint.storage.safetensors.alias import Alias
 from model_checkpoint.storage.safetensors.layout import TensorSpec
 from model_checkpoint.storage.safetensors.sharing import Region, find_aliases
 from model_checkpoint.storage.safetensors.tensors import Adapter, adapter_named, framework_of
+from model_checkpoint.utils.collector import collector_paused
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from 3.12 on
@@ -39,6 +40,7 @@ class Gathered:
     tensors: tuple[Any, ...]
     adapters: tuple[Adapter[Any], ...]
 
+    @collector_paused()
     def sources(self) -> list[Source]:
         """The bytes of each stored tensor, without a copy where its memory has them as they are stored."""
         return [
@@ -65,6 +67,7 @@ class Gathered:
         _native.copy_buffers(memory, plain_offsets, plain)
 
 
+@collector_paused()
 def gather(tensors: Mapping[str, Any]) -> Gathered:
     """Describe tensors and find those that share memory.
 

@@ -18,6 +18,7 @@ from model_checkpoint.storage.safetensors.dtypes import DTYPES
 from model_checkpoint.storage.safetensors.names import METADATA_KEY, check_names
 from model_checkpoint.types import TensorInfo
 from model_checkpoint.utils import strict_json
+from model_checkpoint.utils.collector import collector_paused
 
 __all__ = [
     "DIGEST_OFFSET",
@@ -56,14 +57,12 @@ class Entry(NamedTuple):
         shape: Its dimensions, in elements.
         begin: Offset of its first byte in the data area.
         end: Offset of the byte after its last.
-        first_chunk: Index of its first chunk in the chunk table.
     """
 
     dtype: str
     shape: tuple[int, ...]
     begin: int
     end: int
-    first_chunk: int = 0
 
     @property
     def nbytes(self) -> int:
@@ -81,6 +80,7 @@ class Header:
         aliases: Further names of stored tensors.
         data_offset: File offset in bytes of the data area.
         file_bytes: Size of the file in bytes.
+        first_chunks: Index in the chunk table of each stored tensor's first chunk.
         digest: The file digest in hexadecimal, checked; None in a foreign file.
         table: The chunk table; None in a foreign file.
     """
@@ -90,6 +90,7 @@ class Header:
     aliases: Mapping[str, Alias]
     data_offset: int
     file_bytes: int
+    first_chunks: Mapping[str, int]
     digest: str | None = None
     table: bytes | None = None
 
@@ -109,17 +110,19 @@ class Header:
 
     def info(self, name: str) -> TensorInfo:
         """What is known of the tensor with a name; of a view: its own shape, the bytes and digest of its target."""
-        entry = self.entries[self.stored_name(name)]
+        stored = self.stored_name(name)
+        entry = self.entries[stored]
         alias = self.aliases.get(name)
         shape = alias.view.shape if alias and alias.view else entry.shape
         offset = self.data_offset + entry.begin
-        return TensorInfo(name, entry.dtype, shape, entry.nbytes, offset, self._tensor_digest(entry))
+        return TensorInfo(name, entry.dtype, shape, entry.nbytes, offset, self._tensor_digest(stored))
 
-    def _tensor_digest(self, entry: Entry) -> str | None:
+    def _tensor_digest(self, name: str) -> str | None:
         if self.table is None:
             return None
-        end = entry.first_chunk + chunk_count(entry.nbytes)
-        table = self.table[entry.first_chunk * CHUNK_ENTRY_BYTES : end * CHUNK_ENTRY_BYTES]
+        entry, first = self.entries[name], self.first_chunks[name]
+        end = first + chunk_count(entry.nbytes)
+        table = self.table[first * CHUNK_ENTRY_BYTES : end * CHUNK_ENTRY_BYTES]
         return tensor_digest(entry.dtype, entry.shape, table)
 
 
@@ -139,6 +142,7 @@ def check_length(prefix: bytes, file_size: int, path: str) -> int:
     return int(LENGTH_BYTES + length)
 
 
+@collector_paused()
 def decode(raw: bytes, file_size: int, path: str) -> Header:
     """Check a header by every rule.
 
@@ -180,11 +184,12 @@ def _decode(raw: bytes, file_size: int, digest: str | None, path: str) -> Header
     elif ours:
         raise BrokenRule("digest", "metadata of this package in a file without its digest: damaged or edited")
     check_names([*members, *aliases])
-    entries = _number_chunks({name: _entry(name, value) for name, value in members.items()}, file_size - len(raw))
+    entries = {name: _entry(name, value) for name, value in members.items()}
+    first_chunks, chunks = _covered(entries, file_size - len(raw))
     for name, alias in aliases.items():
         check_alias(name, alias, entries)
-    table = None if digest is None else _chunk_table(ours.get("mckpt.chunks"), entries)
-    return Header(entries, metadata, aliases, len(raw), file_size, digest, table)
+    table = None if digest is None else _chunk_table(ours.get("mckpt.chunks"), chunks)
+    return Header(entries, metadata, aliases, len(raw), file_size, first_chunks, digest, table)
 
 
 def _parse_object(raw: bytes, path: str) -> dict[str, Any]:
@@ -232,30 +237,30 @@ def _entry(name: str, value: Any) -> Entry:
     return Entry(dtype, tuple(shape), begin, end)
 
 
-def _number_chunks(entries: dict[str, Entry], data_bytes: int) -> dict[str, Entry]:
-    """Check that the tensors cover the data area exactly, and give each its place in the chunk table."""
-    end = chunk = 0
-    for name, entry in sorted(entries.items(), key=lambda item: item[1][2:4]):
-        if entry.begin != end:
-            fault = "overlaps the one before" if entry.begin < end else "leaves a hole before it"
-            raise BrokenRule("coverage", f"the tensor {fault}: it begins at {entry.begin}, not at {end}", name)
-        if chunk:
-            entries[name] = Entry(entry.dtype, entry.shape, entry.begin, entry.end, chunk)
-        end = entry.end
-        chunk += chunk_count(entry.nbytes)
+def _covered(entries: Mapping[str, Entry], data_bytes: int) -> tuple[dict[str, int], int]:
+    """Check that the tensors cover the data area exactly; return the first chunk of each, and how many there are."""
+    first_chunks: dict[str, int] = {}
+    end = chunks = 0
+    for name in sorted(entries, key=lambda name: entries[name][2:]):
+        _, _, begin, next_end = entries[name]
+        if begin != end:
+            fault = "overlaps the one before" if begin < end else "leaves a hole before it"
+            raise BrokenRule("coverage", f"the tensor {fault}: it begins at {begin}, not at {end}", name)
+        first_chunks[name] = chunks
+        chunks += chunk_count(next_end - begin)
+        end = next_end
     if end != data_bytes:
         raise BrokenRule("coverage", f"the data area has {data_bytes} bytes, the tensors {end}")
-    return entries
+    return first_chunks, chunks
 
 
-def _chunk_table(text: str | None, entries: Mapping[str, Entry]) -> bytes:
+def _chunk_table(text: str | None, chunks: int) -> bytes:
     if text is None:
         raise BrokenRule("chunks", "there is no chunk table")
     try:
         table = binascii.a2b_base64(text, strict_mode=True)
     except ValueError as error:
         raise BrokenRule("chunks", f"the chunk table is not base64: {error}") from None
-    chunks = sum(chunk_count(entry.nbytes) for entry in entries.values())
     if len(table) != chunks * CHUNK_ENTRY_BYTES:
         raise BrokenRule("chunks", f"a chunk table of {len(table)} bytes for {chunks} chunks")
     return table

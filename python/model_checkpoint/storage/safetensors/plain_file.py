@@ -165,12 +165,12 @@ class PlainFile:
     def _columns(self, spans: Sequence[Span]) -> tuple[list[int], list[int], list[str], list[int]]:
         """Spans as the core takes them: file offsets, lengths, names, first chunks."""
         entries, base = self.header.entries, self.header.data_offset
-        rows = [(entries[span.name], span) for span in spans]
+        first_chunks = self.header.first_chunks
         return (
-            [base + entry.begin + span.begin for entry, span in rows],
-            [span.end - span.begin for _, span in rows],
-            [span.name for _, span in rows],
-            [entry.first_chunk + span.begin // _native.CHUNK_BYTES for entry, span in rows],
+            [base + entries[name].begin + begin for name, begin, _ in spans],
+            [end - begin for _, begin, end in spans],
+            [name for name, _, _ in spans],
+            [first_chunks[name] + begin // _native.CHUNK_BYTES for name, begin, _ in spans],
         )
 
 

@@ -13,6 +13,7 @@ from model_checkpoint.storage.safetensors.plain_file import Check, PlainFile, gr
 from model_checkpoint.storage.safetensors.tensor_slice import TensorSlice
 from model_checkpoint.storage.safetensors.tensors import Adapter, Framework, adapter_named
 from model_checkpoint.types import TensorInfo, VerifyLevel
+from model_checkpoint.utils.collector import collector_paused
 
 if TYPE_CHECKING:
     import torch
@@ -108,7 +109,8 @@ def _owned(
     spans = plain.whole(names)
     values: dict[str, Any] = {}
     for group in [spans] if host else grouped(spans, _DEVICE_BATCH_BYTES):
-        made = [adapter.allocate(plain.spec(span.name)) for span in group]
+        with collector_paused():
+            made = [adapter.allocate(plain.spec(span.name)) for span in group]
         plain.read(group, [memory for _, memory in made], check)
         for span, (value, _) in zip(group, made, strict=True):
             values[span.name] = value if host else adapter.move(value, device)
@@ -118,7 +120,8 @@ def _owned(
 def _mapped(plain: PlainFile, adapter: Adapter[Any], names: Sequence[str], check: Check) -> dict[str, Any]:
     """Stored tensors as views of one mapping."""
     memory, base = plain.map(names, check), plain.header.data_offset
-    return {name: adapter.wrap(plain.spec(name), memory, base + plain.header.entries[name].begin) for name in names}
+    with collector_paused():
+        return {name: adapter.wrap(plain.spec(name), memory, base + plain.header.entries[name].begin) for name in names}
 
 
 def _resolved(header: Header, adapter: Adapter[Any], name: str, values: dict[str, Any]) -> Any:

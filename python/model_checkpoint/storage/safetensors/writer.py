@@ -17,6 +17,7 @@ from model_checkpoint.storage.safetensors.layout import Layout, TensorSpec, plan
 from model_checkpoint.storage.safetensors.template import HeaderTemplate, check_metadata, check_specs, header_template
 from model_checkpoint.types import FileInfo, Receipt
 from model_checkpoint.utils.atomic_file import replacing
+from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.regular_file import write_fully
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class PreparedFile:
         yield indices, buffers
 
 
+@collector_paused()
 def prepare(
     specs: Sequence[TensorSpec],
     *,
