@@ -5,6 +5,12 @@
 #include "crc32c_polynomial.hpp"
 #include "isa.hpp"
 
+#if !defined(__clang__)
+// GCC 12 takes the deliberately undefined operands inside its own intrinsics for a mistake (GCC bug 105593).
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 namespace mckpt::digest {
 
 namespace {

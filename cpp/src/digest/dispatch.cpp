@@ -2,7 +2,6 @@
 
 #include <cstdlib>
 
-#include "cpu_features.hpp"
 #include "isa.hpp"
 
 namespace mckpt::digest {
@@ -71,16 +70,16 @@ Dispatch make_dispatch() {
 
 }  // namespace
 
-std::vector<Sha256Implementation> supported_sha256() {
+std::vector<Sha256Implementation> supported_sha256(const CpuFeatures& cpu) {
   std::vector<Sha256Implementation> result;
-  add_native(detect_cpu_features(), result);
+  add_native(cpu, result);
   result.push_back({"portable", kPortableKernels});
   return result;
 }
 
-std::vector<Crc32cImplementation> supported_crc32c() {
+std::vector<Crc32cImplementation> supported_crc32c(const CpuFeatures& cpu) {
   std::vector<Crc32cImplementation> result;
-  add_native(detect_cpu_features(), result);
+  add_native(cpu, result);
   result.push_back({"portable", crc32c_extend_portable});
   return result;
 }

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "cpu_features.hpp"
+
 namespace mckpt::digest {
 
 // A SHA-256 compression function over `lanes` independent messages at once. See isa.hpp for `compress`.
@@ -30,8 +32,16 @@ struct Crc32cImplementation {
 // No kernel is wider.
 inline constexpr std::size_t kMaxLanes = 16;
 
-// Best first, whatever the environment says; never empty.
-[[nodiscard]] std::vector<Sha256Implementation> supported_sha256();
-[[nodiscard]] std::vector<Crc32cImplementation> supported_crc32c();
+// What a CPU with these features can run, best first; never empty.
+[[nodiscard]] std::vector<Sha256Implementation> supported_sha256(const CpuFeatures& cpu);
+[[nodiscard]] std::vector<Crc32cImplementation> supported_crc32c(const CpuFeatures& cpu);
+
+// What this CPU can run, whatever the environment says.
+[[nodiscard]] inline std::vector<Sha256Implementation> supported_sha256() {
+  return supported_sha256(detect_cpu_features());
+}
+[[nodiscard]] inline std::vector<Crc32cImplementation> supported_crc32c() {
+  return supported_crc32c(detect_cpu_features());
+}
 
 }  // namespace mckpt::digest

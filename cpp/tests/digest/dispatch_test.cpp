@@ -13,9 +13,10 @@ constexpr Crc32cImplementation kFirst = {"first", nullptr};
 constexpr Crc32cImplementation kSecond = {"second", nullptr};
 constexpr Crc32cImplementation kThird = {"third", nullptr};
 
-std::string names(const std::vector<Crc32cImplementation>& implementations) {
+template <class Implementation>
+std::string names(const std::vector<Implementation>& implementations) {
   std::string result;
-  for (const auto& implementation : implementations) result.append(implementation.name).append(" ");
+  for (const Implementation& implementation : implementations) result.append(implementation.name).append(" ");
   return result;
 }
 
@@ -48,6 +49,32 @@ TEST(Supported, KernelsNarrowDownToOneLane) {
     EXPECT_EQ(implementation.kernels.back().min_busy, 1U) << implementation.name;
   }
 }
+
+TEST(Supported, ACpuWithoutExtensionsRunsPortableCode) {
+  EXPECT_EQ(names(supported_sha256(CpuFeatures{})), "portable ");
+  EXPECT_EQ(names(supported_crc32c(CpuFeatures{})), "portable ");
+}
+
+#if defined(__x86_64__)
+
+TEST(Supported, EveryInstructionThatAKernelUsesIsAskedFor) {
+  EXPECT_EQ(names(supported_sha256({.sha = true})), "portable ");
+  EXPECT_EQ(names(supported_sha256({.sse42 = true, .sha = true})), "shani portable ");
+  EXPECT_EQ(names(supported_sha256({.sse42 = true, .sha = true, .avx512 = true})), "avx512 shani portable ");
+  EXPECT_EQ(names(supported_crc32c({.sse42 = true})), "portable ");
+  EXPECT_EQ(names(supported_crc32c({.sse42 = true, .pclmulqdq = true, .avx512 = true})), "sse42 portable ");
+  EXPECT_EQ(names(supported_crc32c({.sse42 = true, .pclmulqdq = true, .vpclmulqdq = true})), "sse42 portable ");
+}
+
+// Skylake-X and its kin.
+TEST(Supported, Avx512NarrowsDownToPortableCodeWithoutTheShaExtensions) {
+  const auto list = supported_sha256({.sse42 = true, .avx512 = true});
+  EXPECT_EQ(names(list), "avx512 portable ");
+  ASSERT_EQ(list.front().kernels.size(), 2U);
+  EXPECT_EQ(list.front().kernels.back().compress, list.back().kernels.back().compress);
+}
+
+#endif
 
 // The environment is read once in a process, so each of these runs in a process of its own.
 class Environment : public testing::Test {
