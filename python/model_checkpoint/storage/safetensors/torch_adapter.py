@@ -104,7 +104,8 @@ class TorchAdapter:
 def _check_subclass(name: str, tensor: torch.Tensor) -> None:
     """Wrappers (DTensor, quantised and fake tensors) have no memory that is theirs."""
     try:
-        has_memory = tensor.numel() == 0 or tensor.untyped_storage().data_ptr() != 0
+        storage = tensor.untyped_storage()
+        has_memory = storage.device.type != "meta" and (tensor.numel() == 0 or storage.data_ptr() != 0)
     except (RuntimeError, NotImplementedError):
         has_memory = False
     if not has_memory:
