@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from model_checkpoint.errors import CorruptionError, FormatError, UnsupportedVersionError
-from model_checkpoint.storage.names import check_unique, is_file_name, is_id
+from model_checkpoint.storage.base_backend import is_backend_name
+from model_checkpoint.storage.names import is_experiment, is_file_name, is_id
 from model_checkpoint.storage.safetensors.digest import blanked_digest, domain
 from model_checkpoint.types import CheckpointInfo, FileInfo
 from model_checkpoint.utils import strict_json
@@ -31,7 +32,6 @@ _DIGITS = 64
 _ZEROS = "0" * _DIGITS
 _DOMAIN, _CONTENT_DOMAIN = "mckpt.manifest.1", "mckpt.content.1"
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_BACKEND = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 _MAX_INT = 2**63 - 1
 _KINDS = ("tensors", "blob")
 
@@ -205,14 +205,15 @@ class _Reader:
         files = tuple(map(self._file, self._of("files", list)))
         if [file.name for file in files] != sorted(file.name for file in files):
             raise self._broken("files", "the files are not sorted by name")
-        check_unique([file.name for file in files], path=self._path)
+        if len({file.name.lower() for file in files}) < len(files):
+            raise self._broken("files", "two files have the same name but for its case")
         return Manifest(
             id=self._matching("id", is_id),
-            experiment=self._matching("experiment", is_file_name),
+            experiment=self._matching("experiment", is_experiment),
             step=self._natural("step"),
             seq=self._natural("seq"),
             created_at=self._time("created_at"),
-            backend=self._matching("backend", lambda name: _BACKEND.fullmatch(name) is not None),
+            backend=self._matching("backend", is_backend_name),
             files=files,
             state=self._member("state"),
             content=self._matching("content", lambda text: _DIGEST.fullmatch(text) is not None),

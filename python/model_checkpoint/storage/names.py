@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 
-from model_checkpoint.errors import ConfigurationError, FormatError
+from model_checkpoint.errors import ConfigurationError
 
 __all__ = [
     "MANIFEST_NAME",
     "check_experiment",
     "check_file_name",
     "check_id",
-    "check_unique",
     "checkpoint_name",
     "component_of",
     "is_component",
+    "is_experiment",
     "is_file_name",
     "is_id",
     "parse_checkpoint_name",
+    "parse_checkpoint_path",
     "shard_name",
 ]
 
@@ -56,13 +57,18 @@ def check_file_name(name: str) -> str:
     return name
 
 
+def is_experiment(name: object) -> bool:
+    """Whether an experiment may have this name; the catalog lies beside the experiments."""
+    return isinstance(name, str) and is_file_name(name) and not name.lower().startswith("catalog.db")
+
+
 def check_experiment(name: str) -> str:
     """Return the name.
 
     Raises:
         ConfigurationError: It cannot be an experiment's directory.
     """
-    if not is_file_name(name) or name.lower().startswith("catalog.db"):
+    if not is_experiment(name):
         raise ConfigurationError(
             f"{_shown(name)} is not an experiment's name: letters, digits and ._- only, at most 128, not catalog.db"
         )
@@ -84,19 +90,6 @@ def check_id(text: str) -> str:
     return text
 
 
-def check_unique(names: list[str], *, path: str) -> None:
-    """Return if no two names are equal without case: some file systems could not hold both.
-
-    Raises:
-        FormatError: Two are (rule ``files``).
-    """
-    seen: set[str] = set()
-    for name in names:
-        if name.lower() in seen:
-            raise FormatError(f"two files are named {name!r} but for their case", path=path, rule="files")
-        seen.add(name.lower())
-
-
 def checkpoint_name(step: int, checkpoint_id: str) -> str:
     """``step-00000500-1f3a9c2e``."""
     return f"step-{step:08d}-{check_id(checkpoint_id)[:8]}"
@@ -116,6 +109,18 @@ def is_component(key: object) -> bool:
         and is_file_name(key + _SUFFIX)
         and _SHARD.fullmatch(key) is None
     )
+
+
+def parse_checkpoint_path(path: str) -> tuple[str, str]:
+    """Experiment and directory of a checkpoint's path in its store: ``gpt2/step-00000500-1f3a9c2e``.
+
+    Raises:
+        ConfigurationError: It is not such a path.
+    """
+    experiment, _, name = path.partition("/")
+    if not is_experiment(experiment) or parse_checkpoint_name(name) is None:
+        raise ConfigurationError(f"{_shown(path)} is not a checkpoint's path in a store")
+    return experiment, name
 
 
 def shard_name(component: str, index: int, count: int) -> str:

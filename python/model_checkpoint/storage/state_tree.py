@@ -25,11 +25,13 @@ from model_checkpoint.storage.safetensors.layout import TensorSpec
 from model_checkpoint.storage.safetensors.names import METADATA_KEY
 from model_checkpoint.utils.strict_json import JsonValue
 
-__all__ = ["FlatState", "children", "flatten", "references", "unflatten"]
+__all__ = ["ONE_COMPONENT", "FlatState", "children", "flatten", "references", "unflatten"]
 
 MAX_DEPTH = 64
 
-_ONE_COMPONENT = "model"
+ONE_COMPONENT = "model"
+"""Where the tensors of a state without parts go."""
+
 _LOOSE = "state"
 """The component of tensors that stand beside components at the top of a state."""
 _MAX_NAME_BYTES = 480
@@ -51,18 +53,18 @@ class FlatState:
     components: Mapping[str, Gathered]
 
 
-def flatten(state: object) -> FlatState:
+def flatten(state: object, *, single: bool = False) -> FlatState:
     """Take a state apart.
 
     The values of a dict whose keys could be files become components of these names; any other state, and a flat dict
-    of tensors, becomes the component ``model``.
+    of tensors, becomes the component ``model``. With ``single`` every state does.
 
     Raises:
         UnsupportedStateError: Something in it cannot be stored; the error says where it is.
     """
     flattener = _Flattener()
     try:
-        tree = flattener.top(state)
+        tree = flattener.value(state, "", 0) if single else flattener.top(state)
     except _UnsupportedValue as error:
         raise UnsupportedStateError(error.reason, where=error.where) from error.__cause__
     return FlatState(tree, _assign(flattener.leaves))
@@ -147,7 +149,7 @@ class _Flattener:
 
     def __init__(self) -> None:
         self.leaves: list[_Leaf] = []
-        self._component = _ONE_COMPONENT
+        self._component = ONE_COMPONENT
         self._known: dict[int, tuple[object, _Leaf]] = {}  # by id; the object is kept, so that its id stays its own
         self._open: set[int] = set()
         self._containers: dict[type, Callable[[Any, str, int], JsonValue]] = {

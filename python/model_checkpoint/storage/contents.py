@@ -1,0 +1,200 @@
+"""A checkpoint directory, open for reading: docs/format.md, section 3."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError, CorruptionError, FormatError, StorageError
+from model_checkpoint.storage import manifest as manifests
+from model_checkpoint.storage.leases import lease
+from model_checkpoint.storage.leaf_reader import read_leaves
+from model_checkpoint.storage.leaves import LeafRef
+from model_checkpoint.storage.manifest import MAX_MANIFEST_BYTES, Manifest
+from model_checkpoint.storage.names import MANIFEST_NAME, component_of
+from model_checkpoint.storage.safetensors.plain_file import Check, PlainFile, open_plain
+from model_checkpoint.storage.staged_files import blob_digest
+from model_checkpoint.types import FileInfo, VerifyLevel
+from model_checkpoint.utils.regular_file import RegularFile, open_regular, read_fully
+
+__all__ = ["Contents", "check_file", "checks", "open_contents"]
+
+_CHECKS: Mapping[str, Check] = {"auto": "sha256", "full": "sha256", "fast": "crc32c", "none": "none"}
+
+
+def checks(level: VerifyLevel) -> Check:
+    """How to check at a level. ``auto`` is ``full``: the files of a checkpoint always have digests.
+
+    Raises:
+        ConfigurationError: There is no such level.
+    """
+    try:
+        return _CHECKS[level]
+    except KeyError:
+        raise ConfigurationError(f"unknown level {level!r}; there is {', '.join(_CHECKS)}") from None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """An open checkpoint. Nobody moves it to the trash meanwhile.
+
+    Attributes:
+        directory: Where it is.
+        manifest: Its manifest, checked.
+        manifest_file: Keeps the lease; closed with its last reference.
+    """
+
+    directory: str
+    manifest: Manifest
+    manifest_file: RegularFile
+
+    @functools.cached_property
+    def tensor_files(self) -> Mapping[str, PlainFile]:
+        """The plain files by name, each with a checked header that is the one of the manifest.
+
+        Raises:
+            CorruptionError: A file is missing, or is not the one that was committed.
+            FormatError: A file is no regular file or breaks a rule, or shards are missing.
+            StorageError: A file cannot be opened.
+        """
+        infos = [info for info in self.manifest.files if info.kind == "tensors"]
+        _check_shards([info.name for info in infos], self.directory)
+        return {info.name: _open_tensors(self.directory, info) for info in infos}
+
+    def check_blobs(self) -> None:
+        """Read and check every file that is not one of tensors.
+
+        Raises:
+            CorruptionError: One is missing or differs.
+            FormatError: One is no regular file.
+        """
+        for info in self.manifest.files:
+            if info.kind == "blob":
+                check_file(self.directory, info)
+
+    @functools.cached_property
+    def extra(self) -> tuple[str, ...]:
+        """What lies in the directory and is not part of the checkpoint; it is never used."""
+        known = {MANIFEST_NAME, *(info.name for info in self.manifest.files)}
+        return tuple(sorted(name for name in os.listdir(self.directory) if name not in known))
+
+    def holder(self, component: str, name: str) -> PlainFile:
+        """The file that has a tensor.
+
+        Raises:
+            FormatError: There is none.
+        """
+        try:
+            return self._holders[component, name]
+        except KeyError:
+            message = f"the state refers to a tensor of {component!r} that no file has"
+            raise FormatError(message, path=self._manifest_path, tensor=name, rule="state") from None
+
+    def leaves(
+        self, refs: Iterable[LeafRef], check: Check, *, device: Any = "cpu", mmap: bool = False
+    ) -> dict[LeafRef, Any]:
+        """Read and check tensors: `read_leaves`.
+
+        Raises:
+            IntegrityError: Something is damaged, or no file has what a reference asks for.
+        """
+        located = [(ref, self.holder(ref.component, ref.name)) for ref in refs]
+        return read_leaves(located, check, device=device, mmap=mmap)
+
+    @functools.cached_property
+    def _holders(self) -> dict[tuple[str, str], PlainFile]:
+        holders: dict[tuple[str, str], PlainFile] = {}
+        for file_name, plain in self.tensor_files.items():
+            shard = component_of(file_name)
+            assert shard is not None  # noqa: S101 - checked with the shards
+            for name in plain.header.names:
+                if holders.setdefault((shard[0], name), plain) is not plain:
+                    raise FormatError("a tensor is in two shards", path=plain.path, tensor=name, rule="files")
+        return holders
+
+    @property
+    def _manifest_path(self) -> str:
+        return self.manifest_file.path
+
+
+def open_contents(directory: str | os.PathLike[str]) -> Contents:
+    """Open a checkpoint and check its manifest.
+
+    Raises:
+        CheckpointNotFoundError: There is no such directory.
+        FormatError: It has no manifest, or one that breaks a rule.
+        CorruptionError: The manifest differs from its digest.
+        StorageError: It cannot be read.
+    """
+    path = os.fspath(directory)
+    if not os.path.isdir(path):
+        raise CheckpointNotFoundError(f"there is no directory {path!r}", ref=path)
+    manifest_path = os.path.join(path, MANIFEST_NAME)
+    try:
+        file = open_regular(manifest_path, nofollow=True)
+    except StorageError as error:
+        if error.errno == errno.ENOENT:
+            raise FormatError("not a checkpoint: it has no manifest", path=path, rule="manifest") from None
+        raise
+    lease(file)
+    if file.nbytes > MAX_MANIFEST_BYTES:
+        raise FormatError(f"a manifest of {file.nbytes} bytes", path=manifest_path, rule="length")
+    return Contents(path, manifests.decode(read_fully(file, file.nbytes, 0), path=manifest_path), file)
+
+
+def check_file(directory: str, info: FileInfo) -> None:
+    """Read and check every byte of one file.
+
+    Raises:
+        CorruptionError: It is missing, or differs from what the manifest says.
+        FormatError: It is no regular file, or breaks a rule.
+        StorageError: It cannot be read.
+    """
+    path = os.path.join(directory, info.name)
+    if info.kind == "tensors":
+        plain = _open_tensors(directory, info)
+        plain.read(plain.whole(list(plain.header.entries)), None, "sha256")
+        return
+    try:
+        digest = blob_digest(path)
+    except StorageError as error:
+        raise _missing(error, path) from None
+    if digest != info.digest:
+        raise CorruptionError("the file differs from its digest", path=path, rule="digest")
+
+
+def _open_tensors(directory: str, info: FileInfo) -> PlainFile:
+    path = os.path.join(directory, info.name)
+    try:
+        plain = open_plain(path, nofollow=True)
+    except StorageError as error:
+        raise _missing(error, path) from None
+    if plain.header.digest != info.digest or plain.file.nbytes != info.nbytes:
+        raise CorruptionError("not the file that was committed", path=path, rule="digest")
+    return plain
+
+
+def _missing(error: StorageError, path: str) -> StorageError | CorruptionError:
+    if error.errno == errno.ENOENT:
+        return CorruptionError("a file of the checkpoint is missing", path=path, rule="files")
+    return error
+
+
+def _check_shards(names: Sequence[str], directory: str) -> None:
+    """Check that each component has all of its shards, or one whole file."""
+    shards: dict[str, list[tuple[int, int]]] = {}
+    for name in names:
+        parsed = component_of(name)
+        if parsed is None:
+            raise FormatError(f"a file of tensors is named {name!r}", path=directory, rule="files")
+        shards.setdefault(parsed[0], []).append(parsed[1:])
+    for component, numbers in shards.items():
+        count = numbers[0][1]
+        if sorted(numbers) != [(number, count) for number in range(1, count + 1)]:
+            raise FormatError(f"{component!r} does not have all of its shards", path=directory, rule="files")
+
+

@@ -1,0 +1,260 @@
+"""Files that a commit is going to write."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from model_checkpoint import _native
+from model_checkpoint.errors import ConfigurationError, FormatError, StateError, StorageError
+from model_checkpoint.storage.base_backend import BaseStorageBackend
+from model_checkpoint.storage.durable import storage_errors
+from model_checkpoint.storage.names import check_file_name, shard_name
+from model_checkpoint.storage.safetensors.alias import Alias
+from model_checkpoint.storage.safetensors.gather import Gathered, Source
+from model_checkpoint.storage.safetensors.writer import PreparedFile, prepare
+from model_checkpoint.storage.state_tree import FlatState
+from model_checkpoint.types import FileInfo
+from model_checkpoint.utils import strict_json
+from model_checkpoint.utils.regular_file import open_regular, write_fully
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc has it from 3.12 on
+
+__all__ = [
+    "BackendFile",
+    "BlobFile",
+    "StagedFile",
+    "TensorsFile",
+    "blob_digest",
+    "blob_files",
+    "component_files",
+    "state_file_name",
+]
+
+_COPY_BYTES = 4 * 1024 * 1024
+
+
+class StagedFile(Protocol):
+    """A file that can be written once its directory exists."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the checkpoint."""
+
+    @property
+    def nbytes(self) -> int:
+        """How much room it will take, in bytes; an estimate may be low."""
+
+    def write(self, path: str) -> FileInfo:
+        """Create it, whole and synced. What an error leaves of it is the caller's to remove."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorsFile:
+    """A plain file of tensors.
+
+    Attributes:
+        name: Its name in the checkpoint.
+        prepared: The file but for its bytes.
+        gathered: Its tensors; they are read when the file is written, unless ``sources`` is given.
+        sources: Other places of the same bytes: a snapshot.
+    """
+
+    name: str
+    prepared: PreparedFile
+    gathered: Gathered
+    sources: Sequence[Source] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return self.prepared.nbytes
+
+    def write(self, path: str) -> FileInfo:
+        return self.prepared.write(path, self.gathered.sources() if self.sources is None else self.sources)
+
+    @property
+    def snapshot_bytes(self) -> int:
+        """The memory that `snapshot` needs, in bytes."""
+        return self.prepared.layout.nbytes
+
+    def snapshot(self, memory: Buffer) -> TensorsFile:
+        """Copy the tensors, so that they may change while the copy is written.
+
+        Args:
+            memory: `snapshot_bytes` writable bytes, aligned to pages. They must outlive the returned file's writing.
+        """
+        layout, view = self.prepared.layout, memoryview(memory).cast("B")
+        self.gathered.copy_to(memory, layout.offsets)
+        sources = [view[offset : offset + size] for offset, size in zip(layout.offsets, layout.sizes, strict=True)]
+        return dataclasses.replace(self, sources=sources)
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFile:
+    """A file that is stored as it is.
+
+    Attributes:
+        name: Its name in the checkpoint.
+        source: Its bytes, or the path of a file to copy.
+        nbytes: Its size in bytes.
+    """
+
+    name: str
+    source: bytes | str
+    nbytes: int
+
+    def write(self, path: str) -> FileInfo:
+        hasher, nbytes = hashlib.sha256(), 0
+        with storage_errors("cannot write the file", path):
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            try:
+                for block in self._blocks():
+                    hasher.update(block)
+                    write_fully(fd, block, nbytes, path)
+                    nbytes += len(block)
+                _native.sync_file(fd, path)
+            finally:
+                os.close(fd)
+        return FileInfo(self.name, nbytes, hasher.hexdigest(), "blob")
+
+    def _blocks(self) -> Iterator[bytes]:
+        if isinstance(self.source, bytes):
+            yield self.source
+            return
+        file = open_regular(self.source)
+        with storage_errors("cannot read the file", self.source):
+            while block := os.read(file.fd, _COPY_BYTES):
+                yield block
+
+
+@dataclass(frozen=True, slots=True)
+class BackendFile:
+    """A whole state in one file, written by a storage backend.
+
+    Attributes:
+        backend: Who writes it.
+        data: The state.
+        nbytes: An estimate of its size in bytes.
+    """
+
+    backend: BaseStorageBackend
+    data: Any
+    nbytes: int = 0
+
+    @property
+    def name(self) -> str:
+        return state_file_name(self.backend)
+
+    def write(self, path: str) -> FileInfo:
+        """As `StagedFile.write`.
+
+        Raises:
+            StateError: The backend has not written a regular file.
+        """
+        with storage_errors(f"the backend {type(self.backend).__name__} cannot write the file", path):
+            self.backend.save(self.data, path)
+        try:
+            file = open_regular(path, nofollow=True)
+        except (StorageError, FormatError) as error:
+            raise StateError(f"the backend {type(self.backend).__name__} has not written {path}: {error}") from error
+        _native.sync_file(file.fd, path)
+        return FileInfo(self.name, file.nbytes, blob_digest(path), "blob")
+
+
+def state_file_name(backend: BaseStorageBackend) -> str:
+    """The name of the file in which a backend keeps a state."""
+    return f"state{backend.extension}"
+
+
+def blob_files(files: Mapping[str, bytes | str | os.PathLike[str]]) -> list[BlobFile]:
+    """Files given by a user, by name: bytes, or a path to copy from.
+
+    Raises:
+        ConfigurationError: A name cannot be a file's, or a value is neither bytes nor a path.
+        FormatError: A path leads to something that is no regular file.
+        StorageError: A path leads nowhere.
+    """
+    return [_blob_file(check_file_name(name), source) for name, source in files.items()]
+
+
+def _blob_file(name: str, source: bytes | str | os.PathLike[str]) -> BlobFile:
+    if isinstance(source, bytes | bytearray | memoryview):
+        return BlobFile(name, bytes(source), len(source))
+    if not isinstance(source, str | os.PathLike):
+        raise ConfigurationError(f"the file {name} is given as {type(source).__name__}, not as bytes or a path")
+    path = os.fspath(source)
+    return BlobFile(name, path, open_regular(path).nbytes)
+
+
+def blob_digest(path: str) -> str:
+    """The SHA-256 of a regular file that is no link, in hexadecimal.
+
+    Raises:
+        FormatError: It is no regular file.
+        StorageError: It cannot be read.
+    """
+    file = open_regular(path, nofollow=True)
+    hasher = hashlib.sha256()
+    with storage_errors("cannot read the file", path):
+        while block := os.read(file.fd, _COPY_BYTES):
+            hasher.update(block)
+    return hasher.hexdigest()
+
+
+def component_files(flat: FlatState, *, shard_bytes: int | None = None) -> list[TensorsFile | BlobFile]:
+    """The files of a state's components: one each, or shards with an index above ``shard_bytes`` of tensors.
+
+    Raises:
+        ConfigurationError: ``shard_bytes`` is not positive, or needs more than 99 999 shards.
+    """
+    if shard_bytes is not None and shard_bytes <= 0:
+        raise ConfigurationError(f"shard_bytes is {shard_bytes}; it must be positive")
+    return [
+        file
+        for component, gathered in flat.components.items()
+        for file in _files_of(component, gathered, shard_bytes)
+    ]
+
+
+def _files_of(component: str, gathered: Gathered, shard_bytes: int | None) -> list[TensorsFile | BlobFile]:
+    groups = _groups([spec.nbytes for spec in gathered.specs], shard_bytes)
+    if len(groups) > 99_999:
+        raise ConfigurationError(f"{component} would have {len(groups)} shards, the format allows 99999; raise shard_bytes")
+    files = []
+    for number, group in enumerate(groups, 1):
+        shard = _part(gathered, group)
+        name = shard_name(component, number, len(groups))
+        files.append(TensorsFile(name, prepare(shard.specs, aliases=shard.aliases), shard))
+    return [*files, *([_index(component, files)] if len(files) > 1 else [])]
+
+
+def _groups(sizes: Sequence[int], limit: int | None) -> list[range]:
+    """Split in order, each part as large as the limit allows and at least one tensor."""
+    starts, filled = [0], 0
+    for index, size in enumerate(sizes):
+        if limit is not None and filled and filled + size > limit:
+            starts.append(index)
+            filled = 0
+        filled += size
+    return [range(start, end) for start, end in zip(starts, [*starts[1:], len(sizes)], strict=True)]
+
+
+def _part(gathered: Gathered, group: range) -> Gathered:
+    """Some of the stored tensors, with the aliases of those."""
+    names = {gathered.specs[index].name for index in group}
+    aliases: dict[str, Alias] = {name: alias for name, alias in gathered.aliases.items() if alias.of in names}
+    part = slice(group.start, group.stop)
+    return Gathered(gathered.specs[part], aliases, gathered.tensors[part], gathered.adapters[part])
+
+
+def _index(component: str, files: Sequence[TensorsFile]) -> BlobFile:
+    """What `transformers` reads to find a tensor. It holds stored names only: other readers know no aliases."""
+    weight_map = {spec.name: file.name for file in files for spec in file.prepared.specs}
+    total = sum(file.prepared.layout.nbytes for file in files)
+    text = strict_json.dump({"metadata": {"total_size": total}, "weight_map": weight_map}).encode("ascii")
+    return BlobFile(f"{component}.safetensors.index.json", text, len(text))

@@ -1,0 +1,254 @@
+"""Deleted checkpoints, until they are deleted for good.
+
+    1. Take the checkpoint alone, so that nobody reads it.
+    2. Create ``.trash/<uuid>/`` with a ``trash.json`` that says where the checkpoint was; sync both.
+    3. Rename the checkpoint into it. It disappears from its experiment whole, in one step: a removal file by file could
+       be interrupted and leave half a checkpoint in sight.
+    4. Sync the two directories that the rename has changed.
+
+Deleting for good renames the entry to ``<uuid>.deleting`` first, so that what an interruption leaves is never taken for
+something that could be restored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from model_checkpoint import _native
+from model_checkpoint.errors import (
+    CheckpointExistsError,
+    CheckpointInUseError,
+    CheckpointNotFoundError,
+    FormatError,
+    IntegrityError,
+    StorageError,
+)
+from model_checkpoint.storage.durable import (
+    make_directories,
+    read_small,
+    remove_tree,
+    storage_errors,
+    sync_directory,
+    write_new,
+)
+from model_checkpoint.storage.leases import owned_alone
+from model_checkpoint.storage.names import check_id, parse_checkpoint_path
+from model_checkpoint.utils import strict_json
+from model_checkpoint.utils.clock import format_rfc3339, parse_rfc3339, utc_now
+
+__all__ = ["Trash", "TrashEntry"]
+
+_RECORD = "trash.json"
+_LIMIT = 1024 * 1024
+_DELETING = ".deleting"
+_PATIENCE_S = 60 * 60
+"""An entry without a checkpoint is of a deletion under way, or of one that was interrupted; after so long the latter."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrashEntry:
+    """A deleted checkpoint that can still be restored.
+
+    Attributes:
+        directory: Its entry in the trash.
+        id: Its id.
+        path: Where it was, relative to the store's root.
+        trashed_at: When it was deleted.
+        expires_at: From when on it may be deleted for good.
+        reasons: Why it was deleted.
+    """
+
+    directory: str
+    id: str
+    path: str
+    trashed_at: datetime
+    expires_at: datetime
+    reasons: tuple[str, ...]
+
+    @property
+    def checkpoint(self) -> str:
+        """The checkpoint's directory, in the trash."""
+        return os.path.join(self.directory, parse_checkpoint_path(self.path)[1])
+
+
+class Trash:
+    """The trash of one store.
+
+    Args:
+        root: The store.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self.directory = os.path.join(root, ".trash")
+
+    def add(self, checkpoint_id: str, path: str, *, reasons: Sequence[str] = (), keep: timedelta) -> TrashEntry:
+        """Move a checkpoint to the trash, durably.
+
+        Args:
+            checkpoint_id: Its id.
+            path: Where it is, relative to the root.
+            reasons: Why.
+            keep: How long it can be restored.
+
+        Raises:
+            CheckpointInUseError: Somebody reads it.
+            CheckpointNotFoundError: It is not there.
+            StorageError: The file system failed.
+        """
+        experiment, name = parse_checkpoint_path(path)
+        source = os.path.join(self._root, experiment, name)
+        if not os.path.isdir(source) or os.path.islink(source):
+            raise CheckpointNotFoundError(f"there is no checkpoint {path}", ref=path)
+        now = utc_now()
+        directory = os.path.join(self.directory, uuid.uuid4().hex)
+        entry = TrashEntry(directory, check_id(checkpoint_id), path, now, now + keep, tuple(reasons))
+        with owned_alone(source):  # 1
+            self._create(entry)  # 2
+            with storage_errors("cannot move the checkpoint to the trash", source):
+                _native.rename_noreplace(source, entry.checkpoint)  # 3
+        sync_directory(os.path.dirname(source))  # 4
+        sync_directory(directory)
+        return entry
+
+    def _create(self, entry: TrashEntry) -> None:
+        make_directories(entry.directory)
+        record = {
+            "id": entry.id,
+            "path": entry.path,
+            "trashed_at": format_rfc3339(entry.trashed_at),
+            "expires_at": format_rfc3339(entry.expires_at),
+            "reasons": list(entry.reasons),
+        }
+        write_new(os.path.join(entry.directory, _RECORD), strict_json.dump(record).encode("ascii") + b"\n")
+        sync_directory(entry.directory)
+
+    def restore(self, entry: TrashEntry) -> None:
+        """Move a checkpoint back to where it was, durably.
+
+        Raises:
+            CheckpointExistsError: Its place is taken.
+            CheckpointNotFoundError: It is not in the trash any more.
+            StorageError: The file system failed.
+        """
+        target = os.path.join(self._root, *parse_checkpoint_path(entry.path))
+        if not os.path.isdir(entry.checkpoint):
+            raise CheckpointNotFoundError(f"{entry.path} is not in the trash", ref=entry.id)
+        make_directories(os.path.dirname(target))
+        try:
+            with storage_errors("cannot restore the checkpoint", target):
+                _native.rename_noreplace(entry.checkpoint, target)
+        except OSError as error:
+            if os.path.lexists(target):
+                raise CheckpointExistsError(f"{target} exists; checkpoints are never replaced") from error
+            raise
+        sync_directory(os.path.dirname(target))
+        sync_directory(entry.directory)
+        remove_tree(entry.directory)
+
+    def entries(self) -> tuple[TrashEntry, ...]:
+        """What can be restored, oldest deletion first. Entries whose record is damaged are left out and left alone."""
+        found = []
+        for name in self._names():
+            directory = os.path.join(self.directory, name)
+            with contextlib.suppress(IntegrityError, StorageError):
+                entry = _read(directory)
+                if os.path.isdir(entry.checkpoint):
+                    found.append(entry)
+        return tuple(sorted(found, key=lambda entry: entry.trashed_at))
+
+    def find(self, checkpoint_id: str) -> TrashEntry:
+        """The entry of a checkpoint.
+
+        Raises:
+            CheckpointNotFoundError: It is not in the trash.
+        """
+        for entry in self.entries():
+            if entry.id == checkpoint_id:
+                return entry
+        raise CheckpointNotFoundError("it is not in the trash", ref=checkpoint_id)
+
+    def purge(self, entry: TrashEntry) -> None:
+        """Delete a checkpoint for good.
+
+        Raises:
+            CheckpointInUseError: Somebody still reads it.
+            StorageError: The file system failed; `recover` finishes the work.
+        """
+        with owned_alone(entry.checkpoint):
+            doomed = entry.directory + _DELETING
+            with storage_errors("cannot delete the checkpoint", entry.directory):
+                os.rename(entry.directory, doomed)
+        remove_tree(doomed)
+
+    def purge_expired(self, now: datetime | None = None) -> tuple[TrashEntry, ...]:
+        """Delete for good what has expired and nobody reads; returns it."""
+        purged = []
+        for entry in self.entries():
+            if entry.expires_at <= (now or utc_now()):
+                with contextlib.suppress(CheckpointInUseError):
+                    self.purge(entry)
+                    purged.append(entry)
+        return tuple(purged)
+
+    def recover(self) -> tuple[str, ...]:
+        """Finish interrupted deletions; returns the directories that are gone. Safe at any time.
+
+        Raises:
+            StorageError: Something cannot be removed.
+        """
+        done = []
+        for name in self._names():
+            directory = os.path.join(self.directory, name)
+            if name.endswith(_DELETING) or _is_abandoned(directory):
+                remove_tree(directory)
+                done.append(directory)
+        return tuple(done)
+
+    def _names(self) -> list[str]:
+        with storage_errors("cannot list the trash", self.directory):
+            try:
+                return sorted(os.listdir(self.directory))
+            except FileNotFoundError:
+                return []
+
+
+def _is_abandoned(directory: str) -> bool:
+    """Whether an entry has lost or never got its checkpoint, for long."""
+    try:
+        with os.scandir(directory) as inside:
+            if any(item.is_dir(follow_symlinks=False) for item in inside):
+                return False
+        return time.time() - os.stat(directory).st_mtime > _PATIENCE_S
+    except OSError:
+        return False
+
+
+def _read(directory: str) -> TrashEntry:
+    path = os.path.join(directory, _RECORD)
+    return _decode(strict_json.parse(read_small(path, limit=_LIMIT), path=path), directory, path)
+
+
+def _decode(members: Any, directory: str, path: str) -> TrashEntry:
+    try:
+        parse_checkpoint_path(members["path"])
+        reasons = members["reasons"]
+        if type(reasons) is not list or not all(type(reason) is str for reason in reasons):
+            raise TypeError("not a list of texts")
+        return TrashEntry(
+            directory=directory,
+            id=check_id(members["id"]),
+            path=members["path"],
+            trashed_at=parse_rfc3339(members["trashed_at"]),
+            expires_at=parse_rfc3339(members["expires_at"]),
+            reasons=tuple(reasons),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"not a record of the trash: {error}", path=path, rule="trash") from None
