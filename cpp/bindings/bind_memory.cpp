@@ -25,10 +25,9 @@ void copy(const py::object& dest, const py::object& offsets, const py::object& s
 }  // namespace
 
 void bind_memory(py::module_& module) {
-  py::class_<Arena>(module, "Arena", py::buffer_protocol(), py::is_final())
-      .def(py::init<std::size_t>(), py::arg("size"))
-      .def("__len__", [](const Arena& arena) { return arena.bytes().size(); })
-      .def_buffer([](const Arena& arena) { return export_bytes(arena.bytes()); });
+  py::class_<Arena> arena(module, "Arena", py::buffer_protocol(), py::is_final());
+  arena.def(py::init<std::size_t>(), py::arg("size"));
+  export_bytes(arena);
   module.def("copy_buffers", &copy, py::arg("dest"), py::arg("offsets"), py::arg("sources"), py::kw_only(),
              py::arg("threads") = 0);
 }

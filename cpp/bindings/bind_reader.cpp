@@ -98,9 +98,8 @@ std::unique_ptr<MappedFile> map(int fd, const py::object& path, std::size_t leng
 }  // namespace
 
 void bind_mapping(py::module_& module) {
-  py::class_<MappedFile>(module, "Mapping", py::buffer_protocol(), py::is_final())
-      .def("__len__", [](const MappedFile& mapping) { return mapping.bytes().size(); })
-      .def_buffer([](const MappedFile& mapping) { return export_bytes(mapping.bytes()); });
+  py::class_<MappedFile> mapping(module, "Mapping", py::buffer_protocol(), py::is_final());
+  export_bytes(mapping);
   module.def("map_file", &map, py::arg("fd"), py::arg("path"), py::arg("length"));
   module.def("verify_mapping", &verify, py::arg("mapping"), py::arg("path"), py::arg("offsets"), py::arg("lengths"),
              py::arg("names"), py::kw_only(), py::arg("table"), py::arg("first_chunks"), py::arg("check") = "sha256",

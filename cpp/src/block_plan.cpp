@@ -1,8 +1,11 @@
 #include "block_plan.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
+#include <string>
 
+#include "mckpt/error.hpp"
 #include "mckpt/staging.hpp"
 
 namespace mckpt {
@@ -21,18 +24,32 @@ std::vector<std::size_t> order_by_offset(std::span<const FileSpan> spans) {
   return order;
 }
 
-bool joins(const ReadBlock& block, std::uint64_t offset, std::uint64_t length) {
-  return offset >= block.end && offset - block.end <= kMaxGapBytes && offset + length - block.offset <= kBlockBytes;
+// Bytes from `offset` on that the last block can still take.
+std::uint64_t room_at(const BlockPlan& plan, std::uint64_t offset) {
+  if (plan.blocks.empty()) return 0;
+  const ReadBlock& last = plan.blocks.back();
+  const bool is_near = offset >= last.end && offset - last.end <= kMaxGapBytes;
+  return is_near ? kBlockBytes - std::min<std::uint64_t>(offset - last.offset, kBlockBytes) : 0;
 }
 
-void add_part(BlockPlan& plan, const SpanPart& part, std::uint64_t offset) {
-  plan.parts.push_back(part);
-  if (!plan.blocks.empty() && joins(plan.blocks.back(), offset, part.length)) {
-    plan.blocks.back().end = offset + part.length;
-    plan.blocks.back().end_part = plan.parts.size();
-  } else {
-    plan.blocks.push_back({offset, offset + part.length, plan.parts.size() - 1, plan.parts.size()});
-  }
+// Adds a part of at most `rest` bytes and returns its length. A part that does not end its span ends at a chunk.
+std::uint64_t add_part(BlockPlan& plan, std::size_t span, std::uint64_t begin, std::uint64_t offset,
+                       std::uint64_t rest) {
+  const std::uint64_t room = room_at(plan, offset);
+  const std::uint64_t joining = rest <= room ? rest : room / kChunkBytes * kChunkBytes;
+  if (joining == 0) plan.blocks.push_back({offset, offset, plan.parts.size(), plan.parts.size()});
+  const std::uint64_t length = joining != 0 ? joining : std::min<std::uint64_t>(rest, kBlockBytes);
+  plan.parts.push_back({span, begin, length});
+  plan.blocks.back().end = offset + length;
+  plan.blocks.back().end_part = plan.parts.size();
+  return length;
+}
+
+void require_file_range(const FileSpan& span) {
+  constexpr auto kMaxOffset = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  if (span.offset > kMaxOffset || span.length > kMaxOffset - span.offset)
+    throw Error(ErrorCode::kArgument, "a span ends beyond the largest file offset",
+                {.tensor = std::string(span.tensor)});
 }
 
 }  // namespace
@@ -40,10 +57,12 @@ void add_part(BlockPlan& plan, const SpanPart& part, std::uint64_t offset) {
 BlockPlan plan_blocks(std::span<const FileSpan> spans) {
   BlockPlan plan;
   plan.parts.reserve(spans.size());
-  for (const std::size_t i : order_by_offset(spans))
-    for (std::uint64_t begin = 0; begin < spans[i].length; begin += kBlockBytes)
-      add_part(plan, {i, begin, std::min<std::uint64_t>(kBlockBytes, spans[i].length - begin)},
-               spans[i].offset + begin);
+  for (const std::size_t i : order_by_offset(spans)) {
+    const FileSpan& span = spans[i];
+    require_file_range(span);
+    for (std::uint64_t begin = 0; begin < span.length;)
+      begin += add_part(plan, i, begin, span.offset + begin, span.length - begin);
+  }
   return plan;
 }
 

@@ -36,7 +36,7 @@ struct BlockPlan {
   }
 };
 
-// Spans may come in any order, overlap, and be empty.
+// Spans may come in any order, overlap, and be empty. kArgument for one that ends beyond the largest file offset.
 [[nodiscard]] BlockPlan plan_blocks(std::span<const FileSpan> spans);
 
 // Cuts parts into chunks and calls visit(std::span<const SpanPart>) for batches of them: about one full chunk's worth

@@ -153,7 +153,7 @@ void verify_mapping(const MappedFile& mapping, const std::string& path, std::spa
   const Verifier verifier(spans, options, path);
   const BlockPlan plan = plan_blocks(spans);
   const bytes_view file = mapping.bytes();
-  if (!plan.blocks.empty() && plan.blocks.back().end > file.size())
+  if (std::ranges::any_of(plan.blocks, [&](const ReadBlock& block) { return block.end > file.size(); }))
     throw Error(ErrorCode::kArgument, "a span lies outside of the mapping", {.path = path});
   parallel_blocks(plan.blocks.size(), WorkKind::kCompute, options.work, [&](std::size_t i) {
     const ReadBlock& block = plan.blocks[i];

@@ -18,7 +18,7 @@ for messages. A span begins at a chunk boundary of its tensor and ends at one or
 """
 
 from collections.abc import Sequence
-from typing import Literal, final
+from typing import Literal, NoReturn, final
 
 from typing_extensions import Buffer  # collections.abc has it from 3.12 on
 
@@ -41,12 +41,14 @@ class Mapping:
 
     Writes through a view change private pages, never the file.
     """
+    def __init__(self, *args: object, **kwargs: object) -> NoReturn: ...  # only the core makes one
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class WriteResult:
     """table: the chunk table. direct: whether O_DIRECT was used. nbytes: data bytes written."""
+    def __init__(self, *args: object, **kwargs: object) -> NoReturn: ...  # only the core makes one
     @property
     def table(self) -> bytes: ...
     @property
@@ -57,6 +59,7 @@ class WriteResult:
 @final
 class ReadResult:
     """direct_bytes, buffered_bytes: how many bytes came by O_DIRECT and through the page cache."""
+    def __init__(self, *args: object, **kwargs: object) -> NoReturn: ...  # only the core makes one
     @property
     def direct_bytes(self) -> int: ...
     @property
