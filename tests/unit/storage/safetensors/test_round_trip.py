@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
@@ -79,9 +80,7 @@ def test_numpy_arrays_of_every_dtype_and_shape_come_back(path, name, mmap):
 @reuse_path
 @given(
     arrays=st.dictionaries(
-        st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8).filter(
-            lambda text: text.isascii() or text.isalpha()
-        ),
+        st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8).filter("__metadata__".__ne__),
         hnp.arrays(
             st.sampled_from([np.dtype(name) for name in NUMPY_NAMES.values()]),
             hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5),
@@ -94,11 +93,11 @@ def test_any_arrays_names_and_metadata_come_back(tmp_path, arrays, metadata):
     """Whatever can be saved is loaded again, in the same order, with its metadata."""
     path = tmp_path / "file"
     metadata = {k: v for k, v in metadata.items() if (k + v).isprintable() and not k.startswith("mckpt.")}
-    try:
-        save_file(arrays, path, metadata=metadata)
-    except UnsupportedStateError as error:
-        assert "rule name" in str(error)  # two names that normalise alike
+    if len({unicodedata.normalize("NFC", name) for name in arrays}) < len(arrays):
+        with pytest.raises(UnsupportedStateError, match="rule name"):
+            save_file(arrays, path)
         return
+    save_file(arrays, path, metadata=metadata)
     loaded = load_file(path, framework="numpy")
     assert list(loaded) == list(arrays)
     assert [bits_of(value) for value in loaded.values()] == [bits_of(value) for value in arrays.values()]

@@ -192,9 +192,10 @@ def test_many_threads_read_from_one_file(four_chunks, path):
 
     def read(first):
         started.wait()
-        for start in range(first, 3072, 97):
-            if not np.array_equal(part[start : start + 50], array[start : start + 50]):
-                wrong.append(start)
+        starts = range(first, 3072, 97)
+        wrong.extend(
+            start for start in starts if not np.array_equal(part[start : start + 50], array[start : start + 50])
+        )
 
     threads = [threading.Thread(target=read, args=(index * 11,)) for index in range(8)]
     for thread in threads:
