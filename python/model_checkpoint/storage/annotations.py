@@ -81,9 +81,7 @@ def read_annotation(directory: str, checkpoint_id: str) -> Annotation:
     return annotation
 
 
-def update_annotation(
-    directory: str, checkpoint_id: str, change: Callable[[Annotation], Annotation]
-) -> Annotation:
+def update_annotation(directory: str, checkpoint_id: str, change: Callable[[Annotation], Annotation]) -> Annotation:
     """Change the annotation of a checkpoint, durably, and return it. Changes by other processes are not lost, as far
     as the file system has locks.
 

@@ -69,7 +69,8 @@ def register_backend(name: str) -> Callable[[_Backend], _Backend]:
         raise ConfigurationError(f"{ascii(name)[:80]} is not a backend's name: use lower case letters, digits and ._-")
 
     def register(backend: _Backend) -> _Backend:
-        if not (isinstance(backend, type) and issubclass(backend, BaseStorageBackend)):
+        candidate: object = backend
+        if not (isinstance(candidate, type) and issubclass(candidate, BaseStorageBackend)):
             raise ConfigurationError(f"{backend!r} is not a subclass of BaseStorageBackend")
         if not _EXTENSION.fullmatch(backend.extension):
             raise ConfigurationError(f"{ascii(backend.extension)[:80]} is not an extension such as '.pt'")

@@ -18,7 +18,7 @@ from model_checkpoint.storage.names import is_experiment
 from model_checkpoint.storage.restore import LoadReport, load_into
 from model_checkpoint.storage.safetensors.inspect import FileReport, inspect_file
 from model_checkpoint.storage.safetensors.verify import VerifyReport, verify_file
-from model_checkpoint.storage.staged_files import BackendFile, blob_files, component_files, state_file_name
+from model_checkpoint.storage.staged_files import blob_files, component_files, state_file_name
 from model_checkpoint.storage.staging import StagingArea
 from model_checkpoint.storage.state_tree import flatten, references, unflatten
 from model_checkpoint.types import Receipt, VerifyLevel
@@ -238,7 +238,9 @@ def verify_contents(contents: Contents) -> CheckpointVerifyReport:
     manifest = contents.manifest
     references(manifest.state, path=contents.manifest_file.path)
     if content_digest(manifest.files, manifest.state) != manifest.content:
-        raise FormatError("the content digest is not that of the content", path=contents.manifest_file.path, rule="content")
+        raise FormatError(
+            "the content digest is not that of the content", path=contents.manifest_file.path, rule="content"
+        )
     contents.tensor_files  # noqa: B018 - headers first: they are small, and a swapped file shows at once
     for file in manifest.files:
         check_file(contents.directory, file)

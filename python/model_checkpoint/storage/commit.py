@@ -191,7 +191,9 @@ def _check_names(files: Sequence[StagedFile]) -> None:
     names = [check_file_name(file.name).lower() for file in files]
     twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()
     if twice:
-        raise ConfigurationError(f"two files of the checkpoint are named {', '.join(sorted(twice))}, but for their case")
+        raise ConfigurationError(
+            f"two files of the checkpoint are named {', '.join(sorted(twice))}, but for their case"
+        )
 
 
 def _check_space(directory: str, files: Sequence[StagedFile]) -> None:
@@ -206,9 +208,7 @@ def _write_files(directory: str, files: Sequence[StagedFile]) -> tuple[FileInfo,
     return tuple(sorted(infos, key=lambda info: info.name))
 
 
-def _write_manifest(
-    directory: str, draft: Draft, infos: tuple[FileInfo, ...], seq: int, area: StagingArea
-) -> Manifest:
+def _write_manifest(directory: str, draft: Draft, infos: tuple[FileInfo, ...], seq: int, area: StagingArea) -> Manifest:
     path = os.path.join(directory, MANIFEST_NAME)
     raw, manifest = manifests.encode(
         Manifest(

@@ -9,10 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError, CorruptionError, FormatError, StorageError
+from model_checkpoint.errors import (
+    CheckpointNotFoundError,
+    ConfigurationError,
+    CorruptionError,
+    FormatError,
+    StorageError,
+)
 from model_checkpoint.storage import manifest as manifests
-from model_checkpoint.storage.leases import lease
 from model_checkpoint.storage.leaf_reader import read_leaves
+from model_checkpoint.storage.leases import lease
 from model_checkpoint.storage.leaves import LeafRef
 from model_checkpoint.storage.manifest import MAX_MANIFEST_BYTES, Manifest
 from model_checkpoint.storage.names import MANIFEST_NAME, component_of
@@ -196,5 +202,3 @@ def _check_shards(names: Sequence[str], directory: str) -> None:
         count = numbers[0][1]
         if sorted(numbers) != [(number, count) for number in range(1, count + 1)]:
             raise FormatError(f"{component!r} does not have all of its shards", path=directory, rule="files")
-
-

@@ -17,7 +17,9 @@ _FRAMEWORKS = ("torch", "numpy", "transformers")
 
 def describe_environment() -> Mapping[str, str]:
     """Versions of Python, of this package and of the frameworks in use; kernel and machine. Imports none of them."""
-    versions = {name: str(vars(sys.modules[name]).get("__version__", "")) for name in _FRAMEWORKS if name in sys.modules}
+    versions = {
+        name: str(vars(sys.modules[name]).get("__version__", "")) for name in _FRAMEWORKS if name in sys.modules
+    }
     return {**_fixed(), **{name: version for name, version in versions.items() if version}}
 
 

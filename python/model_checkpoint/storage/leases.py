@@ -1,4 +1,4 @@
-"""Marks on checkpoints that somebody reads: a shared lock on the manifest, which costs nothing and dies with its process.
+"""Marks on checkpoints that somebody reads: a shared lock on the manifest, which dies with its process.
 
 A cleanup asks for the lock alone and leaves the checkpoint be if it is refused. The lock is a courtesy: where a file
 system has none, a reader that has opened its files keeps them, and what it has not opened yet is in the trash.

@@ -30,7 +30,7 @@ class PyTorchBackend(BaseStorageBackend):
             torch.save(_plain(data), file)
         try:
             torch.load(path, mmap=True, weights_only=True)
-        except Exception as error:  # noqa: BLE001 - of the unpickler; whatever it is, the file could not be loaded
+        except Exception as error:
             raise UnsupportedStateError(f"torch cannot load this state safely: {error}", where="state") from error
 
     def load(self, path: str) -> Any:
@@ -44,7 +44,7 @@ class PyTorchBackend(BaseStorageBackend):
             return torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, MemoryError):
             raise
-        except Exception as error:  # noqa: BLE001 - torch's unpickler raises what it likes on a malformed file
+        except Exception as error:
             raise FormatError(f"torch refuses the file: {error}", path=path, rule="weights_only") from error
 
 

@@ -62,5 +62,7 @@ class SafetensorsBackend(BaseStorageBackend):
 def _holding(plain: PlainFile, ref: LeafRef) -> PlainFile:
     known = ref.name in plain.header.entries or ref.name in plain.header.aliases
     if ref.component != ONE_COMPONENT or not known:
-        raise FormatError("the state refers to a tensor that the file lacks", path=plain.path, tensor=ref.name, rule="state")
+        raise FormatError(
+            "the state refers to a tensor that the file lacks", path=plain.path, tensor=ref.name, rule="state"
+        )
     return plain

@@ -155,9 +155,7 @@ class _Scanner:
                     yield key, info.id
 
 
-def _with_latest_aliases(
-    infos: list[CheckpointInfo], owners: dict[tuple[str, str], str]
-) -> Iterator[CheckpointInfo]:
+def _with_latest_aliases(infos: list[CheckpointInfo], owners: dict[tuple[str, str], str]) -> Iterator[CheckpointInfo]:
     for info in infos:
         own = tuple(alias for alias in info.aliases if owners[info.experiment, alias] == info.id)
         yield info if own == info.aliases else dataclasses.replace(info, aliases=own)

@@ -215,16 +215,16 @@ def component_files(flat: FlatState, *, shard_bytes: int | None = None) -> list[
     if shard_bytes is not None and shard_bytes <= 0:
         raise ConfigurationError(f"shard_bytes is {shard_bytes}; it must be positive")
     return [
-        file
-        for component, gathered in flat.components.items()
-        for file in _files_of(component, gathered, shard_bytes)
+        file for component, gathered in flat.components.items() for file in _files_of(component, gathered, shard_bytes)
     ]
 
 
 def _files_of(component: str, gathered: Gathered, shard_bytes: int | None) -> list[TensorsFile | BlobFile]:
     groups = _groups([spec.nbytes for spec in gathered.specs], shard_bytes)
     if len(groups) > 99_999:
-        raise ConfigurationError(f"{component} would have {len(groups)} shards, the format allows 99999; raise shard_bytes")
+        raise ConfigurationError(
+            f"{component} would have {len(groups)} shards, the format allows 99999; raise shard_bytes"
+        )
     files = []
     for number, group in enumerate(groups, 1):
         shard = _part(gathered, group)

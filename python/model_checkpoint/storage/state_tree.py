@@ -97,7 +97,7 @@ def references(tree: JsonValue, *, path: str) -> list[LeafRef]:
         FormatError: As `unflatten`.
     """
     found: dict[LeafRef, None] = {}
-    unflatten(tree, lambda ref: found.setdefault(ref), path=path)
+    unflatten(tree, found.setdefault, path=path)
     return list(found)
 
 
@@ -157,8 +157,8 @@ class _Flattener:
             OrderedDict: self._ordered,
             list: self._list,
             tuple: lambda value, prefix, depth: {"$tuple": self._items(value, prefix, depth)},
-            set: lambda value, prefix, depth: {"$set": self._sorted(value, prefix, depth)},
-            frozenset: lambda value, prefix, depth: {"$frozenset": self._sorted(value, prefix, depth)},
+            set: lambda value, _, depth: {"$set": self._sorted(value, depth)},
+            frozenset: lambda value, _, depth: {"$frozenset": self._sorted(value, depth)},
         }
 
     def top(self, state: Any) -> JsonValue:
@@ -188,7 +188,9 @@ class _Flattener:
         node = _encoded(encode_foreign, value)
         return node if node is not None else self._object(value, prefix, depth)
 
-    def _inside(self, container: Callable[[Any, str, int], JsonValue], value: Any, prefix: str, depth: int) -> JsonValue:
+    def _inside(
+        self, container: Callable[[Any, str, int], JsonValue], value: Any, prefix: str, depth: int
+    ) -> JsonValue:
         if id(value) in self._open:
             raise _UnsupportedValue("a container that holds itself")
         if depth >= MAX_DEPTH:
@@ -249,13 +251,13 @@ class _Flattener:
         nodes: list[JsonValue] = []
         try:
             for index, item in enumerate(items):
-                nodes.append(self.value(item, f"{join}{index}", depth))  # noqa: PERF401 - its length is the index
+                nodes.append(self.value(item, f"{join}{index}", depth))
         except _UnsupportedValue as error:
             error.keys.append(f"[{len(nodes)}]")
             raise
         return nodes
 
-    def _sorted(self, value: Iterable[Any], prefix: str, depth: int) -> list[JsonValue]:
+    def _sorted(self, value: Iterable[Any], depth: int) -> list[JsonValue]:
         """Sets have no order: one is imposed, so that equal sets have equal digests."""
         return sorted((self._plain(item, depth) for item in value), key=json.dumps)
 
@@ -318,7 +320,7 @@ def _speak_for_themselves(items: list[Any]) -> bool:
     """Whether a sequence is its own node. Long lists of numbers are common: sampler orders, random states."""
     kinds = set(map(type, items))
     if kinds == {int}:
-        return _INT_MIN <= min(items) and max(items) <= _INT_MAX
+        return bool(min(items) >= _INT_MIN and max(items) <= _INT_MAX)
     if kinds == {float}:
         return all(map(math.isfinite, items))
     if kinds == {str}:

@@ -22,7 +22,12 @@ from model_checkpoint.storage.contents import Contents
 from model_checkpoint.storage.durable import make_directories, storage_errors
 from model_checkpoint.storage.experiments import read_experiment, write_experiment
 from model_checkpoint.storage.leases import is_in_use
-from model_checkpoint.storage.names import check_experiment, checkpoint_name, parse_checkpoint_name, parse_checkpoint_path
+from model_checkpoint.storage.names import (
+    check_experiment,
+    checkpoint_name,
+    parse_checkpoint_name,
+    parse_checkpoint_path,
+)
 from model_checkpoint.storage.scan import ANNOTATIONS, Quarantined, StoreScan, open_at, scan_store
 from model_checkpoint.storage.staging import StagingArea
 from model_checkpoint.storage.trash import Trash, TrashEntry

@@ -49,7 +49,7 @@ _RECORD = "trash.json"
 _LIMIT = 1024 * 1024
 _DELETING = ".deleting"
 _PATIENCE_S = 60 * 60
-"""An entry without a checkpoint is of a deletion under way, or of one that was interrupted; after so long the latter."""
+"""An entry without a checkpoint is of a deletion under way, or, after so long, of one that was interrupted."""
 
 
 @dataclass(frozen=True, slots=True)

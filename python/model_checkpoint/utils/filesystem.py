@@ -10,8 +10,8 @@ from model_checkpoint.errors import StorageError
 __all__ = ["FileSystem", "file_system_of", "free_bytes"]
 
 _NETWORK = frozenset(
-    "9p afs beegfs ceph cifs coda fuse glusterfs gpfs lustre ncpfs nfs nfs4 orangefs panfs pvfs2 smb3 smbfs".split()
-)
+    {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "fuse", "glusterfs", "gpfs", "lustre"}
+) | frozenset({"ncpfs", "nfs", "nfs4", "orangefs", "panfs", "pvfs2", "smb3", "smbfs"})
 _LOCAL_FUSE = frozenset({"fuse.fuse-overlayfs", "fuse.lxcfs", "fuse.mergerfs", "fuse.portal"})
 _ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
 

@@ -11,7 +11,7 @@ from model_checkpoint.errors import FormatError
 
 __all__ = ["JsonValue", "dump", "parse"]
 
-JsonValue: TypeAlias = "None | bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue]"
+JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
