@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from model_checkpoint.database.base_connection import BaseDatabaseConnection
     from model_checkpoint.database.catalog import Catalog
     from model_checkpoint.database.listing import Listing
+    from model_checkpoint.database.opening import set_aside
     from model_checkpoint.database.records import AuditEntry, MetricPoint
 
-__all__ = ["AuditEntry", "BaseDatabaseConnection", "Catalog", "Listing", "MetricPoint"]
+__all__ = ["AuditEntry", "BaseDatabaseConnection", "Catalog", "Listing", "MetricPoint", "set_aside"]
 
 _HOMES = {
     "AuditEntry": "records",
@@ -23,6 +24,7 @@ _HOMES = {
     "Catalog": "catalog",
     "Listing": "listing",
     "MetricPoint": "records",
+    "set_aside": "opening",
 }
 
 

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
-from sqlalchemy import Connection, Engine, create_engine, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from model_checkpoint.database.sqlite import WRITES, sqlite_engine
 from model_checkpoint.database.sqlite_errors import translate
-from model_checkpoint.errors import CatalogBusyError, CatalogError
+from model_checkpoint.errors import CatalogBusyError, CatalogError, ConfigurationError
 from model_checkpoint.utils.sqlite_version import sqlite_driver
 
 __all__ = ["BaseDatabaseConnection"]
@@ -49,10 +49,12 @@ class BaseDatabaseConnection:
             database: A SQLite file, or the URL of another database.
             busy_timeout: Seconds to wait for locks of other processes, when a transaction begins and when it commits.
             pool_size: Connections to keep open; twice as many may be used at once.
+
+        Raises:
+            ConfigurationError: The URL makes no sense, or needs a driver that is not installed.
         """
-        text = os.fspath(database)
-        self._url = text if "://" in text else None
-        self.location = make_url(text).render_as_string() if self._url else os.path.abspath(text)
+        self._url = _url_of(os.fspath(database))
+        self.location = str(self._url.database) if _is_sqlite(self._url) else self._url.render_as_string()
         self._busy_timeout = busy_timeout
         self._pool_size = pool_size
         self._connect_anew()
@@ -96,7 +98,7 @@ class BaseDatabaseConnection:
             with self._transaction(writes=True) as connection:
                 yield connection
         elif outer.writes:
-            with self._translating(), outer.connection.begin_nested():
+            with self._savepoint(outer.connection):
                 yield outer.connection
         else:
             raise CatalogError("write() inside read() of the same thread would wait for itself")
@@ -114,12 +116,8 @@ class BaseDatabaseConnection:
     def _connect_anew(self) -> None:
         self._pid = os.getpid()
         self._local = threading.local()
-        if self._url is None:
-            self._engine = sqlite_engine(self.location, busy_timeout=self._busy_timeout, pool_size=self._pool_size)
-        else:
-            self._engine = create_engine(
-                self._url, pool_size=self._pool_size, pool_timeout=self._busy_timeout, pool_pre_ping=True
-            )
+        open_engine = sqlite_engine if _is_sqlite(self._url) else _server_engine
+        self._engine = open_engine(self._url, busy_timeout=self._busy_timeout, pool_size=self._pool_size)
 
     def _current(self) -> _Current | None:
         """The transaction that this thread is in."""
@@ -143,6 +141,21 @@ class BaseDatabaseConnection:
                 self._local.current = None
 
     @contextmanager
+    def _savepoint(self, connection: Connection) -> Iterator[None]:
+        savepoint = connection.begin_nested()
+        try:
+            with self._translating():
+                yield
+                savepoint.commit()
+        except BaseException as cause:
+            try:
+                savepoint.rollback()
+            except DBAPIError:
+                # A full disk, for one, makes SQLite undo the whole transaction. Nothing more may happen in it.
+                connection.invalidate(cause)
+            raise
+
+    @contextmanager
     def _translating(self) -> Iterator[None]:
         try:
             yield
@@ -150,6 +163,8 @@ class BaseDatabaseConnection:
             raise translate(error.orig or error, self.location) from error
         except sqlite_driver().Error as error:
             raise translate(error, self.location) from error
+        except PendingRollbackError as error:
+            raise CatalogError(f"{self.location}: the transaction was undone by an earlier error") from error
         except PoolTimeoutError as error:
             raise CatalogBusyError(f"{self.location}: all connections of this process are in use") from error
 
@@ -158,3 +173,29 @@ class BaseDatabaseConnection:
 class _Current:
     connection: Connection
     writes: bool
+
+
+def _url_of(database: str) -> URL:
+    """The URL itself, or that of a SQLite file."""
+    if "://" not in database:
+        return URL.create("sqlite+pysqlite", database=os.path.abspath(database))
+    try:
+        url = make_url(database)
+    except ArgumentError as error:
+        raise ConfigurationError("the database is neither a file nor a URL as SQLAlchemy reads them") from error
+    if not _is_sqlite(url):
+        return url
+    if not url.database or url.database == ":memory:":
+        raise ConfigurationError("a catalog in memory would end with its connection; name a file")
+    return url.set(database=os.path.abspath(url.database))
+
+
+def _is_sqlite(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite"
+
+
+def _server_engine(url: URL, *, busy_timeout: float, pool_size: int) -> Engine:
+    try:
+        return create_engine(url, pool_size=pool_size, pool_timeout=busy_timeout, pool_pre_ping=True)
+    except (ArgumentError, ImportError) as error:  # NoSuchModuleError is an ArgumentError
+        raise ConfigurationError(f"cannot connect to {url.render_as_string()}: {error}") from error

@@ -12,8 +12,10 @@ from model_checkpoint.utils.sqlite_version import sqlite_driver
 
 __all__ = ["SLICE", "retry_while_busy"]
 
-SLICE = 0.1
-"""Seconds that SQLite itself waits for a lock. Short: it cannot be interrupted meanwhile, this module's loop can."""
+SLICE = 0.01
+"""Seconds that SQLite itself waits for a lock before this module's loop takes over. Short: SQLite cannot be interrupted
+meanwhile, and looks ever more rarely whether the lock is gone.
+"""
 
 _PAUSE = 0.002  # some refusals come at once
 

@@ -15,18 +15,20 @@ __all__ = [
     "AUDIT_LOG_OF_CHECKPOINT",
     "BY_ALIAS",
     "BY_ID",
-    "BY_ID_RANGE",
-    "BY_STEP",
+    "CHECKPOINTS",
     "COLUMNS",
     "EXPERIMENT",
     "EXPERIMENTS",
-    "HAVING_ALIAS",
     "IN_EXPERIMENT",
     "NEAREST_STEPS",
     "NO_LIMIT",
+    "OF_PREFIX",
+    "OF_STEP",
+    "OF_STEP_AND_PREFIX",
     "REVISION",
     "SERIES",
     "TABLES",
+    "WITH_ALIASES",
     "best",
     "details_of",
     "select",
@@ -41,15 +43,21 @@ NO_LIMIT = 2**63 - 1
 # Conditions of a selection.
 IN_EXPERIMENT = "c.experiment = :experiment"
 BY_ID = "c.id = :id"
-BY_ID_RANGE = "c.id >= :first AND c.id < :last"  # a prefix, so that the primary key's index is used
-BY_STEP = "c.step = :step"
 BY_ALIAS = "a.alias = :alias AND a.checkpoint = c.id"
 
-HAVING_ALIAS = "aliases AS a CROSS JOIN checkpoints AS c"
+# Where a selection takes its rows from. The last three are few rows: without the limit, which keeps the condition
+# apart from the others, SQLite would rather walk all checkpoints of a state.
+CHECKPOINTS = "checkpoints AS c"
+WITH_ALIASES = "aliases AS a CROSS JOIN checkpoints AS c"
+OF_STEP = f"(SELECT * FROM checkpoints WHERE step = :step LIMIT {NO_LIMIT}) AS c"  # noqa: S608 - constants
+OF_PREFIX = f"(SELECT * FROM checkpoints WHERE id >= :first AND id < :last LIMIT {NO_LIMIT}) AS c"  # noqa: S608
+OF_STEP_AND_PREFIX = (
+    f"(SELECT * FROM checkpoints WHERE id >= :first AND id < :last AND step = :step LIMIT {NO_LIMIT}) AS c"  # noqa: S608
+)
 
 
 @functools.cache
-def select(*conditions: str, states: int, source: str = "checkpoints AS c", order: str = "c.seq DESC") -> str:
+def select(*conditions: str, states: int, source: str = CHECKPOINTS, order: str = "c.seq DESC") -> str:
     """The selection of at most ``:limit`` checkpoints in one of the states ``:state0`` to ``:state<states - 1>``."""
     in_states = f"c.state IN ({', '.join(f':state{number}' for number in range(states))})"
     where = " AND ".join((*conditions, in_states))

@@ -110,9 +110,11 @@ def _selector(text: str) -> Latest | Best | Step | StepAndId | Name:
 
 
 def _best(text: str) -> Best:
-    metric = text.removeprefix("best").removeprefix("@")
+    if text == "best":
+        return Best()
+    metric = text.removeprefix("best@")
     if metric.endswith(":min"):
-        return Best(metric.removesuffix(":min") or None, "min")
+        return Best(metric.removesuffix(":min"), "min")
     if metric.endswith(":max"):
-        return Best(metric.removesuffix(":max") or None, "max")
-    return Best(metric or None)
+        return Best(metric.removesuffix(":max"), "max")
+    return Best(metric)

@@ -19,8 +19,9 @@ __all__ = ["Resolver", "state_parameters"]
 _SHORTEST_PREFIX = 4
 _AFTER_HEX = "g"  # sorts after every hexadecimal digit: prefix <= id < prefix + "g"
 _HEX = frozenset("0123456789abcdef")
-_NEAR = 3
-_RECENT = 200
+_NEAR = 3  # candidates to propose
+_AMBIGUOUS = 10  # candidates to list
+_RECENT = 200  # checkpoints among which to look for candidates
 
 
 def state_parameters(states: Sequence[CheckpointState]) -> dict[str, object]:
@@ -58,7 +59,7 @@ class Resolver:
         return found[0]
 
     def newest(self, experiment: str | None, limit: int) -> tuple[CheckpointInfo, ...]:
-        return self._select((), experiment, limit)
+        return self._select(queries.CHECKPOINTS, experiment, limit)
 
     def best(self, experiment: str, metric: str, mode: Mode) -> tuple[CheckpointInfo, ...]:
         """The best one, or nothing if no checkpoint has a number for the metric."""
@@ -76,8 +77,9 @@ class Resolver:
             case Step(step, text):
                 return self._find_step(step, scope) or self._find_prefix(text, scope)
             case StepAndId(step, prefix):
-                conditions = (queries.BY_STEP, queries.BY_ID_RANGE)
-                return self._select(conditions, scope, step=step, first=prefix, last=prefix + _AFTER_HEX)
+                return self._select(
+                    queries.OF_STEP_AND_PREFIX, scope, step=step, first=prefix, last=prefix + _AFTER_HEX
+                )
             case Name(text):
                 return self._find_alias(text, scope) or self._find_prefix(text, scope)
 
@@ -87,7 +89,7 @@ class Resolver:
         experiment = self._only_experiment(scope, ref)
         if experiment is None:
             return ()
-        metric = metric or experiment.monitor
+        metric = experiment.monitor if metric is None else metric
         if metric is None:
             raise CheckpointNotFoundError(
                 f"experiment {experiment.name!r} monitors no metric; name one", ref=ref, candidates=["best@METRIC"]
@@ -101,19 +103,19 @@ class Resolver:
     def _find_step(self, step: int, scope: str | None) -> tuple[CheckpointInfo, ...]:
         """The newest of the step in each experiment that has one."""
         newest: dict[str, CheckpointInfo] = {}
-        for info in self._select((queries.BY_STEP,), scope, step=step):
+        for info in self._select(queries.OF_STEP, scope, step=step):
             newest.setdefault(info.experiment, info)
         return tuple(newest.values())
 
     def _find_alias(self, alias: str, scope: str | None) -> tuple[CheckpointInfo, ...]:
         in_scope = () if scope is None else ("a.experiment = :experiment",)
-        selection = queries.select(queries.BY_ALIAS, *in_scope, states=len(self.states), source=queries.HAVING_ALIAS)
-        return self._read(selection, alias=alias, experiment=scope, limit=_RECENT)
+        selection = queries.select(queries.BY_ALIAS, *in_scope, states=len(self.states), source=queries.WITH_ALIASES)
+        return self._read(selection, alias=alias, experiment=scope, limit=_AMBIGUOUS)
 
     def _find_prefix(self, prefix: str, scope: str | None) -> tuple[CheckpointInfo, ...]:
         if len(prefix) < _SHORTEST_PREFIX or not _HEX.issuperset(prefix):
             return ()
-        return self._select((queries.BY_ID_RANGE,), scope, limit=10, first=prefix, last=prefix + _AFTER_HEX)
+        return self._select(queries.OF_PREFIX, scope, limit=_AMBIGUOUS, first=prefix, last=prefix + _AFTER_HEX)
 
     # --- what to say when there is none -------------------------------------------------------------------------------
 
@@ -173,11 +175,10 @@ class Resolver:
         return read_experiments(self.fetch(queries.EXPERIMENTS, {}))
 
     def _select(
-        self, conditions: tuple[str, ...], scope: str | None, limit: int = queries.NO_LIMIT, **parameters: object
+        self, source: str, scope: str | None, limit: int = queries.NO_LIMIT, **parameters: object
     ) -> tuple[CheckpointInfo, ...]:
-        if scope is not None:
-            conditions = (*conditions, queries.IN_EXPERIMENT)
-        selection = queries.select(*conditions, states=len(self.states))
+        conditions = () if scope is None else (queries.IN_EXPERIMENT,)
+        selection = queries.select(*conditions, states=len(self.states), source=source)
         return self._read(selection, experiment=scope, limit=limit, **parameters)
 
     def _read(self, selection: str, **parameters: object) -> tuple[CheckpointInfo, ...]:

@@ -24,7 +24,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from model_checkpoint.database.busy import SLICE, retry_while_busy
 from model_checkpoint.database.sqlite_errors import is_busy
-from model_checkpoint.errors import DurabilityWarning
+from model_checkpoint.errors import CatalogError, DurabilityWarning
 from model_checkpoint.utils.filesystem import file_system_of
 from model_checkpoint.utils.sqlite_version import is_wal_safe, sqlite_driver
 
@@ -63,13 +63,14 @@ def journal_policy(path: str, version: tuple[int, ...]) -> JournalPolicy:
     return WAL if is_wal_safe(version) and not file_system.is_network else ROLLBACK
 
 
-def sqlite_engine(path: str, *, busy_timeout: float, pool_size: int) -> Engine:
-    """An engine for the catalog file at ``path``; each of its transactions waits at most ``busy_timeout`` seconds for
-    a lock when it begins, and again when it commits.
+def sqlite_engine(url: URL, *, busy_timeout: float, pool_size: int) -> Engine:
+    """An engine for the catalog file that ``url`` names.
+
+    A transaction waits at most ``busy_timeout`` seconds for a lock when it begins, and again when it commits.
     """
     driver = sqlite_driver()
     engine = create_engine(
-        URL.create("sqlite+pysqlite", database=path),
+        url,
         module=driver,
         connect_args={"isolation_level": None, "timeout": SLICE, "check_same_thread": False},
         poolclass=QueuePool,
@@ -77,6 +78,7 @@ def sqlite_engine(path: str, *, busy_timeout: float, pool_size: int) -> Engine:
         max_overflow=pool_size,
         pool_timeout=busy_timeout,
     )
+    path = str(url.database)
     wait = _Wait(busy_timeout, path)
     policy = journal_policy(path, driver.sqlite_version_info)
     event.listen(engine, "connect", partial(_on_connect, policy, wait))
@@ -145,10 +147,15 @@ def _on_begin(wait: _Wait, connection: Connection) -> None:
 
 
 def _on_commit(wait: _Wait, connection: Connection) -> None:
-    """Commit. The driver's own commit then finds nothing to do."""
+    """Commit. The driver's own commit then finds nothing to do.
+
+    Raises:
+        CatalogError: SQLite has undone the transaction by itself, and the error that said so was swallowed.
+    """
     driver_connection = _driver_connection(connection)
-    if driver_connection.in_transaction:
-        wait.execute(driver_connection, "COMMIT")
+    if not driver_connection.in_transaction:
+        raise CatalogError(f"{wait.path}: the transaction was undone by an earlier error")
+    wait.execute(driver_connection, "COMMIT")
 
 
 def _driver_connection(connection: Connection) -> sqlite3.Connection:

@@ -48,8 +48,9 @@ def take_seq(connection: Connection) -> int:
     """The next number of the commit order."""
     statement = _insert(connection, schema.counters).values(name=_SEQ, value=1)
     value = schema.counters.c.value
-    statement = statement.on_conflict_do_update(index_elements=["name"], set_={"value": value + 1})
-    return int(connection.execute(statement.returning(value)).scalar_one())
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value + 1}))
+    # Not by RETURNING, which SQLite has only since 3.35; this transaction is the only writer.
+    return int(connection.execute(select(value).where(schema.counters.c.name == _SEQ)).scalar_one())
 
 
 def add_checkpoint(connection: Connection, info: CheckpointInfo) -> None:
