@@ -13,15 +13,16 @@ std::atomic<std::size_t> allocations = 0;
 
 }  // namespace
 
-void* operator new(std::size_t size) {
+// Not inlined: GCC would see malloc() and free() without the pair of operators around them, and warn.
+[[gnu::noinline]] void* operator new(std::size_t size) {
   ++allocations;
   void* const result = std::malloc(size);
   if (result == nullptr) throw std::bad_alloc();
   return result;
 }
 
-void operator delete(void* address) noexcept { std::free(address); }
-void operator delete(void* address, std::size_t /*size*/) noexcept { std::free(address); }
+[[gnu::noinline]] void operator delete(void* address) noexcept { std::free(address); }
+[[gnu::noinline]] void operator delete(void* address, std::size_t /*size*/) noexcept { std::free(address); }
 
 namespace mckpt::digest {
 namespace {
