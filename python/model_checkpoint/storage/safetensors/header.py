@@ -255,12 +255,14 @@ def _covered(entries: Mapping[str, Entry], data_bytes: int) -> tuple[dict[str, i
 
 
 def _chunk_table(text: str | None, chunks: int) -> bytes:
-    if text is None:
-        raise BrokenRule("chunks", "there is no chunk table")
+    size = chunks * CHUNK_ENTRY_BYTES
+    # 36 bytes are 48 characters: by their number alone there can be no padding.
+    if text is None or len(text) != size // 3 * 4:
+        raise BrokenRule("chunks", f"the chunk table is not that of {chunks} chunks")
     try:
         table = binascii.a2b_base64(text, strict_mode=True)
     except ValueError as error:
         raise BrokenRule("chunks", f"the chunk table is not base64: {error}") from None
-    if len(table) != chunks * CHUNK_ENTRY_BYTES:
-        raise BrokenRule("chunks", f"a chunk table of {len(table)} bytes for {chunks} chunks")
+    if len(table) != size:
+        raise BrokenRule("chunks", "the chunk table has padding")
     return table
