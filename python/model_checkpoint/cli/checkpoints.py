@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from model_checkpoint.cli.render import Cell, Column, Json, age, count, number
+from model_checkpoint.cli.render import Cell, Column, age, count, number
 from model_checkpoint.types import CheckpointInfo, CheckpointState
 from model_checkpoint.utils.clock import format_rfc3339
 from model_checkpoint.utils.sizes import format_size
+from model_checkpoint.utils.strict_json import JsonValue
 
-__all__ = ["checkpoint_json", "columns", "kept_because", "metric_names", "row", "state_cell", "summary"]
+__all__ = ["checkpoint_json", "columns", "kept_because", "metric_names", "row", "state_cell", "state_text", "summary"]
 
 NOT_KEPT = "(goes at the next prune)"
 
+_VERIFIED = "verified"
 _STATE_STYLES = {
     CheckpointState.COMMITTED: "",
     CheckpointState.TRASHED: "dim",
-    CheckpointState.LOST: "bold red",
-    CheckpointState.QUARANTINED: "bold red",
+    CheckpointState.LOST: "red",
+    CheckpointState.QUARANTINED: "red",
 }
 
 
@@ -57,9 +59,14 @@ def kept_because(info: CheckpointInfo, reasons: Sequence[str]) -> Cell:
 
 def state_cell(info: CheckpointInfo) -> Cell:
     """Where it is in its life, or that its bytes were verified."""
-    if info.state is CheckpointState.COMMITTED and info.verified_at is not None:
-        return Cell("verified", "green")
-    return Cell(info.state.value, _STATE_STYLES[info.state])
+    text = state_text(info)
+    return Cell(text, "green" if text == _VERIFIED else _STATE_STYLES[info.state])
+
+
+def state_text(info: CheckpointInfo) -> str:
+    """``verified``, or the checkpoint's state as it is."""
+    is_verified = info.state is CheckpointState.COMMITTED and info.verified_at is not None
+    return _VERIFIED if is_verified else info.state.value
 
 
 def metric_names(infos: Iterable[CheckpointInfo], monitor: str | None) -> tuple[str, ...]:
@@ -76,9 +83,9 @@ def summary(shown: int, total: int, nbytes: int, freed_bytes: int) -> str:
     return f"{which} · {format_size(nbytes)}{freed}"
 
 
-def checkpoint_json(info: CheckpointInfo, reasons: Sequence[str] | None = None) -> dict[str, Json]:
+def checkpoint_json(info: CheckpointInfo, reasons: Sequence[str] | None = None) -> dict[str, JsonValue]:
     """A checkpoint as JSON; the keys are documented and only ever added to."""
-    kept: Mapping[str, Json] = {} if reasons is None else {"kept_because": list(reasons)}
+    kept: Mapping[str, JsonValue] = {} if reasons is None else {"kept_because": list(reasons)}
     return {
         "ref": info.ref,
         "id": info.id,

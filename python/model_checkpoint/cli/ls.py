@@ -7,10 +7,11 @@ import click
 from model_checkpoint.cli.checkpoints import checkpoint_json, columns, metric_names, row, summary
 from model_checkpoint.cli.command import Session, command
 from model_checkpoint.cli.exit_codes import ExitCode
-from model_checkpoint.cli.render import Json, escape, print_json, print_line, print_table
+from model_checkpoint.cli.render import escape, print_json, print_line, print_table
 from model_checkpoint.cli.view import ExperimentView, read_views
 from model_checkpoint.database.listing import Listing
 from model_checkpoint.utils.clock import utc_now
+from model_checkpoint.utils.strict_json import JsonValue
 
 __all__ = ["ls_command"]
 
@@ -63,12 +64,12 @@ def heading(view: ExperimentView) -> str:
     parts = [
         info.name,
         f"{info.monitor}{better}" if info.monitor else "",
-        f"keep {info.keep}" if info.keep else "",
+        f"keep {info.keep or 'all()'}",
     ]
     return escape(" · ".join(part for part in parts if part))
 
 
-def _as_json(view: ExperimentView, limit: int | None) -> Json:
+def _as_json(view: ExperimentView, limit: int | None) -> JsonValue:
     reasons = view.reasons()
     return {
         "name": view.info.name,

@@ -18,15 +18,16 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from model_checkpoint.utils.clock import utc_now
+from model_checkpoint.utils.strict_json import JsonValue
 
 __all__ = [
     "Cell",
     "Column",
-    "Json",
     "age",
+    "ago",
     "count",
     "escape",
     "number",
@@ -37,8 +38,7 @@ __all__ = [
     "styled",
 ]
 
-Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
-
+_AHEAD = "ahead"
 _GAP = "  "
 _NARROWEST = 16  # columns: below this, wrapping is worse than what the terminal does with a long line
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
@@ -85,11 +85,17 @@ def age(then: datetime, now: datetime | None = None) -> str:
     """How long ago, in one unit: ``now``, ``45s``, ``2m``, ``3h``, ``12d``; ``ahead`` if the clock went back."""
     seconds = ((now or utc_now()) - then).total_seconds()
     if seconds < -60:
-        return "ahead"
+        return _AHEAD
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= size:
             return f"{seconds // size:.0f}{unit}"
     return f"{int(seconds)}s" if seconds >= 1 else "now"
+
+
+def ago(then: datetime, now: datetime | None = None) -> str:
+    """``3h ago``, ``just now``."""
+    short = age(then, now)
+    return {"now": "just now", _AHEAD: "ahead of this clock"}.get(short, f"{short} ago")
 
 
 def number(value: float | None) -> str:
@@ -220,12 +226,12 @@ def _line_width() -> int | None:
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 
-def print_json(value: Json) -> None:
+def print_json(value: JsonValue) -> None:
     """Print one JSON value; what JSON numbers cannot say becomes ``"nan"``, ``"inf"`` or ``"-inf"``."""
     print(json.dumps(_strict(value), indent=2, allow_nan=False))
 
 
-def _strict(value: Json) -> Json:
+def _strict(value: JsonValue) -> JsonValue:
     match value:
         case float() if not math.isfinite(value):
             return str(value)

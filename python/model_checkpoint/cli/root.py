@@ -11,13 +11,14 @@ __all__ = ["ROOT_VARIABLE", "is_store", "require_store", "resolve_root"]
 
 ROOT_VARIABLE = "MCKPT_ROOT"
 _DEFAULT = "runs"
+_SIGNS = ("*/experiment.json", "*/step-*-*/manifest.json")
 
 
 def is_store(directory: Path) -> bool:
-    """Whether a directory has what a store has: a catalog, or an experiment."""
+    """Whether a directory has what a store has: a catalog, an experiment, or a checkpoint of one."""
     if (directory / "catalog.db").is_file():
         return True
-    return directory.is_dir() and any(directory.glob("*/experiment.json"))
+    return any(True for sign in _SIGNS for _ in directory.glob(sign))
 
 
 def resolve_root(given: str | None) -> Path:

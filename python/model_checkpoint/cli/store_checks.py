@@ -1,0 +1,163 @@
+"""What the file system grants the store, and what state the store is in."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from model_checkpoint.cli.findings import Finding, fail, ok, warn
+from model_checkpoint.cli.render import count
+from model_checkpoint.cli.root import is_store
+from model_checkpoint.database.catalog import Catalog
+from model_checkpoint.database.listing import CATALOG_NAME
+from model_checkpoint.errors import CheckpointError, DurabilityWarning, StorageError
+from model_checkpoint.storage.store import Store
+from model_checkpoint.types import CheckpointInfo, CheckpointState
+from model_checkpoint.utils.filesystem import file_system_of, free_bytes
+from model_checkpoint.utils.sizes import format_size
+
+__all__ = ["check_store"]
+
+_NAMED = 3
+"""How many checkpoints a line names."""
+
+
+def check_store(root: Path) -> Iterator[Finding]:
+    """The store at ``root``, or the place where it would be."""
+    if not is_store(root):
+        yield warn("store", f"there is none at {root}; the first save makes it, -C names another")
+        yield _file_system(root)
+        return
+    yield ok("store", os.path.realpath(root))
+    yield _file_system(root)
+    yield from _check_writing(root)
+    try:
+        store = Store(root, create=False)
+    except StorageError as error:
+        yield fail("store", str(error))
+        return
+    yield from _check_grants(store)
+    catalog, checkpoints = _check_catalog(root)
+    yield catalog
+    yield _check_space(root, checkpoints)
+    yield from _check_contents(store, checkpoints)
+
+
+# --- the file system --------------------------------------------------------------------------------------------------
+
+
+def _file_system(root: Path) -> Finding:
+    found = file_system_of(root)
+    where = f"{found.kind} at {found.mount_point}"
+    if found.is_network:
+        return warn("file system", f"{where}: shared with other hosts, whose locks may not hold; let one host write")
+    return ok("file system", where)
+
+
+def _check_writing(root: Path) -> Iterator[Finding]:
+    """Write a file that vanishes, through the page cache and around it."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=root, prefix=".mckpt-", suffix=".tmp") as probe:
+            yield ok("writing", "allowed")
+            yield _direct(probe.name)
+    except OSError as error:
+        yield fail("writing", f"impossible: {error.strerror or error}; what is there can be read")
+
+
+def _direct(path: str) -> Finding:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_DIRECT | os.O_CLOEXEC))
+    except OSError as error:
+        return warn("O_DIRECT", f"refused ({error.strerror}): bytes go through the page cache, at its speed")
+    return ok("O_DIRECT", "granted")
+
+
+def _check_grants(store: Store) -> Iterator[Finding]:
+    """What commits depend on, found out by trying."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DurabilityWarning)  # what it says is what is reported here
+            granted = store.staging.durability
+        store.staging.tidy()
+    except StorageError as error:
+        yield fail("staging", str(error))
+        return
+    if granted.noreplace:
+        yield ok("rename", "without replacing, atomically")
+    else:
+        yield warn("rename", "not atomic where the target exists: let one process write an experiment")
+    if granted.synced:
+        yield ok("directory sync", "granted")
+    else:
+        yield warn("directory sync", "refused: a checkpoint may not survive a power cut right after its save")
+
+
+def _check_space(root: Path, checkpoints: Sequence[CheckpointInfo]) -> Finding:
+    """Two more of the largest checkpoint should fit; one more must."""
+    free, largest = free_bytes(root), max((info.nbytes for info in checkpoints), default=0)
+    text = f"{format_size(free)} free"
+    if free < largest:
+        return fail("space", f"{text}: the next save of {format_size(largest)} will not fit")
+    if free < 2 * largest:
+        return warn("space", f"{text}: room for one more save of {format_size(largest)}")
+    return ok("space", text)
+
+
+# --- the catalog ------------------------------------------------------------------------------------------------------
+
+
+def _check_catalog(root: Path) -> tuple[Finding, tuple[CheckpointInfo, ...]]:
+    """Read all of the catalog; what was found, and what it knows."""
+    if not (root / CATALOG_NAME).is_file():
+        return fail("catalog", "there is none; mckpt reindex builds it from the manifests"), ()
+    try:
+        with Catalog.open(root) as catalog:
+            catalog.check()
+            checkpoints = catalog.list(states=tuple(CheckpointState))
+            with catalog.read() as connection:
+                mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+    except CheckpointError as error:
+        return fail("catalog", str(error)), ()
+    return ok("catalog", f"sound, {count(len(checkpoints), 'checkpoint')}, journal mode {mode}"), checkpoints
+
+
+# --- the checkpoints --------------------------------------------------------------------------------------------------
+
+
+def _check_contents(store: Store, checkpoints: Sequence[CheckpointInfo]) -> Iterator[Finding]:
+    """Compare the catalog with the manifests, and look for what was left behind."""
+    found = store.scan()
+    present = {info.id for info in found.checkpoints}
+    known = {info.id for info in checkpoints}
+    lost = [info.ref for info in checkpoints if info.id not in present]
+    unknown = [info.ref for info in found.checkpoints if info.id not in known]
+    states = Counter(info.state for info in found.checkpoints)
+    verified = sum(info.verified_at is not None for info in found.checkpoints)
+    yield ok("checkpoints", f"{states[CheckpointState.COMMITTED]} with a sound manifest, {verified} of them verified")
+    if lost:
+        yield fail("lost", f"{_some(lost)}: the catalog knows them, the store has no such directory")
+    if unknown:
+        yield warn("unknown", f"{_some(unknown)}: the catalog does not know them; mckpt reindex adds them")
+    for item in found.quarantined:
+        yield fail("quarantined", f"{item.path}: {item.reason}")
+    yield _staging(store)
+    yield ok("trash", count(states[CheckpointState.TRASHED], "checkpoint") + " to restore")
+
+
+def _staging(store: Store) -> Finding:
+    """Directories of live writers count, too: which they are, only the next save finds out."""
+    directory = store.staging.directory
+    names = os.listdir(directory) if os.path.isdir(directory) else []
+    left = [name for name in names if os.path.isdir(os.path.join(directory, name))]
+    if not left:
+        return ok("staging", "nothing left behind")
+    return warn("staging", f"{len(left)} being written, or left by a killed process; the next save removes the latter")
+
+
+def _some(refs: Sequence[str]) -> str:
+    more = f" and {len(refs) - _NAMED} more" if len(refs) > _NAMED else ""
+    return ", ".join(refs[:_NAMED]) + more

@@ -1,0 +1,134 @@
+"""What a verification has found: first the whole by the engine, then, if that fails, every part by itself."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from model_checkpoint.cli.progress import Advance
+from model_checkpoint.cli.target import Target
+from model_checkpoint.errors import CheckpointError, CheckpointNotFoundError, IntegrityError, UnverifiableError
+from model_checkpoint.storage.checkpoint_dir import verify_contents
+from model_checkpoint.storage.contents import Contents, check_file, open_contents
+from model_checkpoint.storage.safetensors.verify import find_damage, verify_file
+from model_checkpoint.storage.scan import open_at
+from model_checkpoint.types import FileInfo
+
+__all__ = ["Flaw", "Verdict", "examine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Something damaged.
+
+    Attributes:
+        file: The file, relative to the checkpoint; empty if it is about the checkpoint as a whole.
+        message: What is wrong.
+        tensor: The tensor, if the damage is in one.
+        chunk: The chunk's index in the tensor.
+        offset: File offset of the damaged chunk, in bytes.
+        nbytes: Size of the damaged chunk, in bytes.
+    """
+
+    file: str
+    message: str
+    tensor: str | None = None
+    chunk: int | None = None
+    offset: int | None = None
+    nbytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome for one checkpoint or file.
+
+    Attributes:
+        target: What was verified.
+        files: How many files were read; 0 if it came not to that.
+        nbytes: How many bytes they have.
+        seconds: Wall time in seconds.
+        flaws: What is damaged; empty if nothing is.
+    """
+
+    target: Target
+    files: int
+    nbytes: int
+    seconds: float
+    flaws: tuple[Flaw, ...] = ()
+
+
+def examine(target: Target, advance: Advance) -> Verdict:
+    """Verify a checkpoint or a plain file.
+
+    Args:
+        target: Which.
+        advance: Told of the bytes that were read.
+
+    Raises:
+        UnverifiableError: It is a file without digests.
+        StorageError: Something cannot be read.
+    """
+    start = time.perf_counter()
+    try:
+        if target.is_file:
+            files, nbytes, flaws = _examine_file(target.path)
+        else:
+            files, nbytes, flaws = _examine_checkpoint(_open(target))
+    except UnverifiableError:
+        raise
+    except (IntegrityError, CheckpointNotFoundError) as error:  # not even the manifest is there, or can be trusted
+        files, nbytes, flaws = 0, 0, (Flaw("", str(error)),)
+    advance(target.nbytes)
+    return Verdict(target, files, nbytes, time.perf_counter() - start, flaws)
+
+
+def _open(target: Target) -> Contents:
+    """A checkpoint that the catalog knows must also be the one that belongs in its place."""
+    if target.info is None:
+        return open_contents(target.path)
+    return open_at(target.root, target.info.path)
+
+
+def _examine_checkpoint(contents: Contents) -> tuple[int, int, tuple[Flaw, ...]]:
+    flaws: tuple[Flaw, ...] = ()
+    try:
+        verify_contents(contents)
+    except IntegrityError as error:
+        found = [flaw for file in contents.manifest.files for flaw in _flaws_of(contents.directory, file)]
+        flaws = tuple(found) or (Flaw("", str(error)),)
+    return len(contents.manifest.files), contents.manifest.nbytes, flaws
+
+
+def _examine_file(path: str) -> tuple[int, int, tuple[Flaw, ...]]:
+    nbytes = os.path.getsize(path)
+    try:
+        verify_file(path)
+    except UnverifiableError:
+        raise
+    except IntegrityError as error:
+        return 1, nbytes, tuple(_chunks(path, "", error))
+    return 1, nbytes, ()
+
+
+def _flaws_of(directory: str, file: FileInfo) -> Iterator[Flaw]:
+    try:
+        check_file(directory, file)
+    except IntegrityError as error:
+        if file.kind == "tensors":
+            yield from _chunks(os.path.join(directory, file.name), file.name, error)
+        else:
+            yield Flaw(file.name, str(error))
+
+
+def _chunks(path: str, name: str, error: IntegrityError) -> Iterator[Flaw]:
+    """The damaged chunks of a plain file; its error, if it is not one of chunks."""
+    try:
+        damage = find_damage(path, nofollow=bool(name))
+    except CheckpointError:  # the header is damaged, or the file is gone: what the engine said says it all
+        damage = ()
+    for chunk in damage:
+        yield Flaw(name, "differs from its digest", chunk.tensor, chunk.chunk, chunk.offset, chunk.nbytes)
+    if not damage:
+        yield Flaw(name, str(error))
