@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     )
     from model_checkpoint.storage.backends import get_backend
     from model_checkpoint.storage.base_backend import BaseStorageBackend, register_backend
-    from model_checkpoint.storage.checkpoint_dir import diff, inspect, load, save, verify
+    from model_checkpoint.storage.checkpoint_dir import inspect, load, save, verify
+    from model_checkpoint.storage.diff import diff
     from model_checkpoint.storage.safetensors.reader import load_file, open_file
     from model_checkpoint.storage.safetensors.writer import save_file
     from model_checkpoint.types import (
@@ -132,7 +133,7 @@ _HOMES = {
     "SaveHandle": "model_checkpoint.checkpoint.handle",
     "SaveWhen": "model_checkpoint.checkpoint.save_when",
     "TensorInfo": "model_checkpoint.types",
-    "diff": "model_checkpoint.storage.checkpoint_dir",
+    "diff": "model_checkpoint.storage.diff",
     "get_backend": "model_checkpoint.storage.backends",
     "inspect": "model_checkpoint.storage.checkpoint_dir",
     "load": "model_checkpoint.storage.checkpoint_dir",

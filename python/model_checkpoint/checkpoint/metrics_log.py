@@ -20,7 +20,7 @@ _MAX_POINTS = 1000
 _MAX_AGE_S = 10.0
 
 
-def as_metrics(values: Mapping[str, Any]) -> dict[str, float]:
+def as_metrics(values: Mapping[Any, Any]) -> dict[str, float]:
     """Numbers by name, as Python's floats; tensors of one element are numbers. NaN and infinities are values, too.
 
     Raises:

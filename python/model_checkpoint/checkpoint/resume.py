@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model_checkpoint.checkpoint.parts import Differences, compare_part, restore_part
-from model_checkpoint.checkpoint.rng import restore_rng
+from model_checkpoint.checkpoint.loading import Loader
+from model_checkpoint.checkpoint.parts import ProcessRandom
 from model_checkpoint.errors import StateMismatchError
+from model_checkpoint.storage.restore import LoadReport
 from model_checkpoint.types import CheckpointInfo
 
 __all__ = ["RNG", "ResumeReport", "restore_run"]
@@ -63,55 +64,38 @@ class ResumeReport:
         if self.checkpoint is None:
             return "nothing to resume: starting at step 0"
         names = ", ".join("random state" if name == RNG else name for name in self.restored)
-        lines = [f"resumed at step {self.next_step}: {names or 'nothing'}", *self.problems]
-        return "\n  ".join(lines)
+        return "\n  ".join([f"resumed at step {self.next_step}: {names or 'nothing'}", *self.problems])
 
 
-def restore_run(
-    parts: Mapping[str, Any], state: Mapping[str, Any], checkpoint: CheckpointInfo, *, strict: bool
-) -> ResumeReport:
+def restore_run(loader: Loader, checkpoint: CheckpointInfo, parts: Mapping[str, Any], *, strict: bool) -> ResumeReport:
     """Put a checkpoint's state into the parts of a run, and the random state into the process.
 
     Args:
-        parts: What the run tracks, by name.
-        state: What the checkpoint holds.
+        loader: Reads it.
         checkpoint: Which.
-        strict: Whether everything must fit.
+        parts: What the run tracks, by name.
+        strict: Whether everything that is tracked must be restored.
 
     Raises:
-        StateMismatchError: With ``strict``: something does not fit. Nothing was changed, unless a part refused its
-            state only when it got it; the message then names the parts that were restored.
+        StateMismatchError: With ``strict``: something is not. Nothing was changed, unless the message says otherwise.
+        StateError: A part refused its state; those before it have changed.
+        IntegrityError: Something is damaged; nothing was changed.
     """
-    found = _compare(parts, state)
-    if strict and found:
-        raise _mismatch(found, checkpoint, "nothing was changed")
-    restored = [name for name, part in parts.items() if name in state and restore_part(name, part, state[name], found)]
-    if RNG in state:  # last: what the parts' own code drew meanwhile does not count
-        problems = restore_rng(state[RNG])
-        found.changed.extend(f"{RNG}.{problem}" for problem in problems)
-        restored.append(RNG)
-    if strict and found:
-        raise _mismatch(found, checkpoint, f"restored before that was found: {', '.join(restored) or 'nothing'}")
+    rng = ProcessRandom()
+    # The random state comes last: what the parts' own code draws while it is restored does not count.
+    loaded = loader.load_into(checkpoint, {**parts, RNG: rng}, strict=strict)
+    problems = tuple(f"{RNG}.{problem}" for problem in rng.problems)
+    if strict and problems:
+        raise StateMismatchError(f"all but the random state was restored: {'; '.join(problems)}", mismatched=problems)
     return ResumeReport(
-        checkpoint, tuple(restored), tuple(found.missing), tuple(found.unexpected), tuple(found.changed)
+        checkpoint,
+        tuple(name for name in (*parts, RNG) if _is_restored(name, loaded)),
+        loaded.missing,
+        (*loaded.unexpected, *loaded.skipped),
+        (*loaded.mismatched, *problems),
     )
 
 
-def _compare(parts: Mapping[str, Any], state: Mapping[str, Any]) -> Differences:
-    found = Differences()
-    found.missing.extend(name for name in (*parts, RNG) if name not in state)
-    found.unexpected.extend(name for name in state if name not in parts and name != RNG)
-    for name, part in parts.items():
-        if name in state:
-            compare_part(name, part, state[name], found)
-    return found
-
-
-def _mismatch(found: Differences, checkpoint: CheckpointInfo, outcome: str) -> StateMismatchError:
-    report = ResumeReport(checkpoint, (), tuple(found.missing), tuple(found.unexpected), tuple(found.changed))
-    return StateMismatchError(
-        f"{checkpoint.ref} does not fit this run ({outcome}): {'; '.join(report.problems)}",
-        missing=found.missing,
-        unexpected=found.unexpected,
-        mismatched=found.changed,
-    )
+def _is_restored(name: str, loaded: LoadReport) -> bool:
+    """Whether a part was restored, if perhaps not all of it."""
+    return name not in loaded.missing and not any(fault.startswith(f"{name}: ") for fault in loaded.mismatched)

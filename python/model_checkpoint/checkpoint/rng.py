@@ -1,17 +1,25 @@
 """The random state of a process: that of ``random``, numpy's global one, torch's, and CUDA's where it is in use.
 
-A captured state is a tree that a checkpoint can hold (docs/format.md, 3.3). Nothing is imported or initialized for its
-sake: what the program has not loaded has no state to lose.
+A captured state is a tree that a checkpoint of any backend can hold: integers of generators are packed into bytes,
+little-endian. Nothing is imported or initialized for its sake: what the program has not loaded has no state to lose.
 """
 
 from __future__ import annotations
 
 import random
+import struct
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["capture_random", "capture_rng", "restore_random", "restore_rng"]
+__all__ = [
+    "capture_numpy_generator",
+    "capture_random",
+    "capture_rng",
+    "restore_numpy_generator",
+    "restore_random",
+    "restore_rng",
+]
 
 
 def capture_rng() -> dict[str, Any]:
@@ -35,11 +43,9 @@ def restore_rng(state: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def capture_random(source: random.Random) -> dict[str, Any]:
-    """The state of a Mersenne Twister of the standard library, its 625 integers as one array."""
-    import numpy as np
-
+    """The state of a Mersenne Twister of the standard library: 625 integers, and perhaps a gaussian in reserve."""
     version, words, gauss = source.getstate()
-    return {"version": version, "words": np.array(words, np.uint32), "gauss": gauss}
+    return {"version": version, "words": struct.pack(f"<{len(words)}I", *words), "gauss": gauss}
 
 
 def restore_random(source: random.Random, state: Mapping[str, Any]) -> None:
@@ -48,7 +54,26 @@ def restore_random(source: random.Random, state: Mapping[str, Any]) -> None:
     Raises:
         ValueError, TypeError, KeyError: The state is none of ``random``'s.
     """
-    source.setstate((state["version"], tuple(state["words"].tolist()), state["gauss"]))
+    packed = state["words"]
+    source.setstate((state["version"], struct.unpack(f"<{len(packed) // 4}I", packed), state["gauss"]))
+
+
+def capture_numpy_generator(generator: Any) -> Any:
+    """The state of a ``numpy.random.Generator``, of whatever kind."""
+    return _packed(generator.bit_generator.state)
+
+
+def restore_numpy_generator(generator: Any, state: Any) -> None:
+    """Put back what `capture_numpy_generator` took.
+
+    Raises:
+        ValueError, TypeError, KeyError: The state is that of another kind of generator.
+    """
+    generator.bit_generator.state = _unpacked(state)
+
+
+_WORDS = {"uint32": "uint32", "uint64": "uint64"}
+"""What numpy's generators count in; a file names no other dtype."""
 
 
 class _Source(NamedTuple):
@@ -65,7 +90,7 @@ def _restore(name: str, state: Any) -> str | None:
         return "in the checkpoint, not in this process"
     try:
         source.restore(state)
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, struct.error) as error:
         return f"refused ({error})"
     return None
 
@@ -79,13 +104,34 @@ def _global_random() -> random.Random:
 def _capture_numpy() -> Any:
     import numpy as np
 
-    return np.random.get_state(legacy=False)  # noqa: NPY002 - the global state is what is meant
+    return _packed(np.random.get_state(legacy=False))  # noqa: NPY002 - the global state is what is meant
 
 
 def _restore_numpy(state: Any) -> None:
     import numpy as np
 
-    np.random.set_state(state)  # noqa: NPY002
+    np.random.set_state(_unpacked(state))  # noqa: NPY002
+
+
+def _packed(state: Any) -> Any:
+    """A state of numpy's with bytes for its arrays."""
+    if isinstance(state, Mapping):
+        return {key: _packed(value) for key, value in state.items()}
+    if hasattr(state, "tobytes"):
+        little = state.astype(state.dtype.newbyteorder("<"))
+        return {"dtype": state.dtype.name, "data": little.tobytes()}
+    return state
+
+
+def _unpacked(state: Any) -> Any:
+    import numpy as np
+
+    if not isinstance(state, Mapping):
+        return state
+    if state.keys() == {"dtype", "data"}:
+        native = np.dtype(_WORDS[state["dtype"]])
+        return np.frombuffer(state["data"], native.newbyteorder("<")).astype(native)
+    return {key: _unpacked(value) for key, value in state.items()}
 
 
 def _capture_torch() -> Any:

@@ -7,12 +7,17 @@ it fast: its pages are there, and huge.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from model_checkpoint import _native
 from model_checkpoint.errors import ConfigurationError
+from model_checkpoint.storage.leaves import LeafRef, restore_leaf
+from model_checkpoint.storage.names import component_of
 from model_checkpoint.storage.staged_files import StagedFile, TensorsFile
+from model_checkpoint.storage.state_tree import unflatten
+from model_checkpoint.utils.strict_json import JsonValue
 
-__all__ = ["SnapshotArena"]
+__all__ = ["SnapshotArena", "state_of"]
 
 _PAGE_BYTES = 4096
 
@@ -73,3 +78,36 @@ def _needed(files: Sequence[StagedFile]) -> int:
 
 def _whole_pages(nbytes: int) -> int:
     return -(-nbytes // _PAGE_BYTES) * _PAGE_BYTES
+
+
+def state_of(tree: JsonValue, files: Sequence[StagedFile]) -> Any:
+    """The state that files would hold, on the memory that they would be written from."""
+    stored: dict[tuple[str, str], Any] = {}
+    for file in files:
+        if isinstance(file, TensorsFile):
+            shard = component_of(file.name)
+            assert shard is not None  # noqa: S101 - a file of tensors is one of a component
+            stored.update({(shard[0], name): tensor for name, tensor in _tensors_of(file).items()})
+    leaves: dict[LeafRef, Any] = {}
+
+    def fetch(ref: LeafRef) -> Any:
+        if ref not in leaves:
+            leaves[ref] = restore_leaf(stored[ref.component, ref.name], ref)
+        return leaves[ref]
+
+    return unflatten(tree, fetch, path="the snapshot")
+
+
+def _tensors_of(file: TensorsFile) -> dict[str, Any]:
+    """A file's tensors by name, aliases included."""
+    gathered = file.gathered
+    sources = gathered.sources() if file.sources is None else file.sources
+    tensors: dict[str, Any] = {}
+    adapters = dict(zip((spec.name for spec in gathered.specs), gathered.adapters, strict=True))
+    for spec, source in zip(gathered.specs, sources, strict=True):
+        memory = memoryview(source() if callable(source) else source).cast("B")
+        tensors[spec.name] = adapters[spec.name].wrap(spec, memory, 0)
+    for name, alias in gathered.aliases.items():
+        target = tensors[alias.of]
+        tensors[name] = target if alias.view is None else adapters[alias.of].strided(target, alias.view)
+    return tensors

@@ -1,0 +1,143 @@
+"""Carrying out what retention decides: from the plan to the trash, and back.
+
+A checkpoint goes in the order that mirrors its coming: the catalog says that it is in the trash, its directory is
+renamed there, both changed directories are synced, and only later is it deleted for good. Whatever a crash leaves in
+between, `Workspace.reconcile` puts right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Callable
+from datetime import timedelta
+
+from model_checkpoint.checkpoint.keep import Keep
+from model_checkpoint.checkpoint.retention import RetentionPlan, check_plan, plan_retention
+from model_checkpoint.checkpoint.workspace import Workspace
+from model_checkpoint.errors import CheckpointInUseError, CheckpointNotFoundError, IntegrityError, StorageError
+from model_checkpoint.events import CheckpointRestored, CheckpointTrashed, Event, RetentionPlanned
+from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo
+from model_checkpoint.utils.clock import utc_now
+
+__all__ = ["Janitor"]
+
+_log = logging.getLogger("model_checkpoint")
+
+
+class Janitor:
+    """Plans and carries out cleanups.
+
+    Args:
+        workspace: The store and its catalog.
+        emit: Who hears of it.
+        trash_for: How long what is removed can be restored; zero deletes it at once.
+    """
+
+    def __init__(
+        self, workspace: Workspace, emit: Callable[[Event], None], trash_for: timedelta = timedelta(0)
+    ) -> None:
+        self._workspace = workspace
+        self._emit = emit
+        self._trash_for = trash_for
+
+    def plan(self, experiment: ExperimentInfo, keep: Keep, *, resumed_from: str | None = None) -> RetentionPlan:
+        """What a policy would do now. Only checkpoints that are really there count; what somebody reads is kept.
+
+        Raises:
+            ConfigurationError: The policy needs a metric, and the experiment has none.
+        """
+        self._workspace.reconcile(experiment.name)
+        checkpoints = self._workspace.catalog.list(experiment.name)
+
+        def decide(in_use: frozenset[str]) -> RetentionPlan:
+            return plan_retention(
+                checkpoints,
+                keep,
+                monitor=experiment.monitor,
+                mode=experiment.mode or "min",
+                in_use=in_use,
+                resumed_from=resumed_from,
+            )
+
+        in_use = frozenset(checkpoint.id for checkpoint in decide(frozenset()).removed if self._is_in_use(checkpoint))
+        return decide(in_use)
+
+    def carry_out(self, plan: RetentionPlan, experiment: str, *, force: bool = False) -> None:
+        """Remove what the plan removes.
+
+        Raises:
+            RetentionError: A circuit breaker refuses; nothing was removed. See `check_plan`.
+            StorageError: The file system failed; what was not removed is still there.
+        """
+        check_plan(plan, now=utc_now(), force=force)
+        if plan.removed:
+            self._emit(RetentionPlanned(experiment, plan.removed, plan.freed_bytes))
+        for checkpoint in plan.removed:
+            self._try_remove(checkpoint, f"not kept by {plan.policy}")
+
+    def restore(self, checkpoint_id: str) -> CheckpointInfo:
+        """Bring a checkpoint back from the trash, with all that was said of it.
+
+        Raises:
+            CheckpointNotFoundError: It is not in the trash.
+            CheckpointExistsError: Its place is taken.
+            IntegrityError: Its manifest is damaged; it is back, and not to be trusted.
+        """
+        found = self._workspace.store.restore(checkpoint_id)
+        info = self._workspace.describe(found.path)
+        self._replace(info, "restore")
+        self._emit(CheckpointRestored(info))
+        return info
+
+    def remove(self, checkpoint: CheckpointInfo, reason: str) -> None:
+        """Move a checkpoint to the trash, or delete it, if that is emptied at once.
+
+        Raises:
+            CheckpointInUseError: Somebody reads it; it is still there.
+            CheckpointNotFoundError: Somebody else has removed it.
+            StorageError: The file system failed.
+        """
+        store = self._workspace.store
+        self._set_state(checkpoint, CheckpointState.TRASHED, "trash", reason)
+        try:
+            entry = store.delete(checkpoint, reasons=(reason,), keep=self._trash_for)
+        except CheckpointInUseError:
+            self._set_state(checkpoint, CheckpointState.COMMITTED, "untrash", "in use")
+            raise
+        if self._trash_for:
+            path = os.path.relpath(entry.checkpoint, store.root)
+            self._replace(dataclasses.replace(checkpoint, state=CheckpointState.TRASHED, path=path))
+        else:
+            self._workspace.purge_expired()
+            self._workspace.catalog.remove(checkpoint.id)
+        self._emit(CheckpointTrashed(checkpoint, reason))
+
+    def _try_remove(self, checkpoint: CheckpointInfo, reason: str) -> None:
+        try:
+            self.remove(checkpoint, reason)
+        except (CheckpointInUseError, CheckpointNotFoundError) as error:
+            _log.info("%s was not removed: %s", checkpoint.ref, error)  # since the plan was made; the next one sees it
+
+    def _is_in_use(self, checkpoint: CheckpointInfo) -> bool:
+        """Whether somebody reads it, or it cannot be told."""
+        try:
+            return self._workspace.store.is_in_use(checkpoint)
+        except (IntegrityError, StorageError):
+            return True
+
+    def _set_state(self, checkpoint: CheckpointInfo, state: CheckpointState, action: str, reason: str) -> None:
+        catalog = self._workspace.catalog
+        with catalog.write():
+            catalog.set_state(checkpoint.id, state)
+            catalog.audit(action, checkpoint=checkpoint.id, details={"reason": reason})
+
+    def _replace(self, info: CheckpointInfo, action: str | None = None) -> None:
+        """Let the catalog say this of a checkpoint, and nothing of before."""
+        catalog = self._workspace.catalog
+        with catalog.write():
+            catalog.remove(info.id)
+            catalog.add(info)
+            if action is not None:
+                catalog.audit(action, checkpoint=info.id)

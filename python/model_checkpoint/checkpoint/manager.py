@@ -1,0 +1,590 @@
+"""The checkpoint manager: what a training loop talks to."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from model_checkpoint.analytics.selection import check_mode
+from model_checkpoint.checkpoint.cache import CheckpointCache
+from model_checkpoint.checkpoint.cleaning import Janitor
+from model_checkpoint.checkpoint.handle import SaveHandle
+from model_checkpoint.checkpoint.keep import Keep
+from model_checkpoint.checkpoint.loading import Loader
+from model_checkpoint.checkpoint.metrics_log import MetricsLog, as_metrics
+from model_checkpoint.checkpoint.parts import ProcessRandom, as_part
+from model_checkpoint.checkpoint.progress import Progress
+from model_checkpoint.checkpoint.remarks import Remarks, check_tags
+from model_checkpoint.checkpoint.resume import RNG, ResumeReport, restore_run
+from model_checkpoint.checkpoint.retention import RetentionPlan
+from model_checkpoint.checkpoint.save_when import SaveHistory, SaveWhen
+from model_checkpoint.checkpoint.saving import Saver, SaveRequest
+from model_checkpoint.checkpoint.signals import StopRequest
+from model_checkpoint.checkpoint.snapshot import SnapshotArena
+from model_checkpoint.checkpoint.workspace import Workspace
+from model_checkpoint.database.refs import check_alias
+from model_checkpoint.errors import (
+    CatalogDamagedError,
+    CatalogError,
+    ConfigurationError,
+    IntegrityError,
+    SaveError,
+)
+from model_checkpoint.events import Event, EventSink, RetentionFailed, RunResumed, SaveSkipped
+from model_checkpoint.storage.backends import get_backend
+from model_checkpoint.storage.names import is_component
+from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo, Mode, VerifyLevel
+from model_checkpoint.utils.clock import utc_now
+
+__all__ = ["CheckpointManager", "EnhancedCheckpointManager"]
+
+_log = logging.getLogger("model_checkpoint")
+_SIGTERM_EXIT = 143  # 128 + SIGTERM, as shells report it
+
+
+class CheckpointManager:
+    """Saves, keeps, finds and restores the checkpoints of one experiment. See `save` and `resume`.
+
+    Use it in a ``with`` block, or call `close`. It belongs to one thread; other managers, in this process and in
+    others, may work on the same store at the same time.
+
+    A save that failed in the background raises `SaveError` from whatever is called next, once, unless its handle has
+    told of it before.
+
+    Args:
+        root: The store's directory; created if it does not exist.
+        experiment: Which experiment; created if it does not exist.
+        monitor: The metric that says which checkpoint is best; None for what the experiment has.
+        mode: Whether less (``"min"``) or more (``"max"``) of it is better.
+        keep: What to keep after each save; None keeps everything.
+        save_when: What `should_save` answers.
+        backend: Name of the storage backend; ``"safetensors"``, ``"pytorch"``, or one registered by
+            `register_backend`.
+        when_busy: What `save` does while the one before is being written: ``"wait"``, or ``"skip"`` it.
+        memory_budget_bytes: The most memory for the copy that a background save makes; None for as much as the state
+            takes. A larger state is saved in the foreground, from the tensors themselves.
+        cache: Keeps states that were saved or loaded lately, so that loading them again reads nothing.
+        on_sigterm: What SIGTERM does, in a manager made in the main thread. ``"flag"``: `stopping` is true from then
+            on. ``"save"``: `should_save` is true as well, and the next `save` waits until it is durable and then ends
+            the program by ``SystemExit(143)``. None: nothing. A second SIGTERM does what it would do without us.
+        progress: Whether to show progress on standard error; ``"auto"``: if that is a terminal.
+        sinks: Further listeners to events; see `model_checkpoint.events`.
+        trash_for_s: For how many seconds a removed checkpoint can be restored.
+
+    Raises:
+        ConfigurationError: An argument makes no sense.
+        StorageError: The file system failed.
+        CatalogError: The catalog is busy, or of a later version. A damaged one is rebuilt.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str] = "runs",
+        *,
+        experiment: str = "default",
+        monitor: str | None = None,
+        mode: Mode = "min",
+        keep: Keep | None = None,
+        save_when: SaveWhen | None = None,
+        backend: str = "safetensors",
+        when_busy: Literal["wait", "skip"] = "wait",
+        memory_budget_bytes: int | None = None,
+        cache: CheckpointCache | None = None,
+        on_sigterm: Literal["save", "flag"] | None = None,
+        progress: bool | Literal["auto"] = "auto",
+        sinks: Sequence[EventSink] = (),
+        trash_for_s: float = 0.0,
+    ) -> None:
+        _check_options(when_busy=when_busy, on_sigterm=on_sigterm, trash_for_s=trash_for_s, keep=keep)
+        check_mode(mode)
+        get_backend(backend)
+        self._keep, self._save_when, self._when_busy, self._on_sigterm = keep, save_when, when_busy, on_sigterm
+        self._progress = Progress(progress)
+        self._sinks: tuple[EventSink, ...] = (self._progress, *sinks)
+        self._parts: dict[str, Any] = {}
+        self._resumed_from: str | None = None
+        arena = SnapshotArena(memory_budget_bytes)
+        with ExitStack() as opened:
+            self._workspace, self._experiment = _open(root, experiment, monitor, mode, keep)
+            opened.callback(self._workspace.close)
+            for policy in (keep, save_when):
+                if policy is not None:
+                    policy.check(self._experiment.monitor)
+            self._stop = StopRequest()
+            if on_sigterm is not None:
+                opened.enter_context(self._stop)
+            self._opened = opened.pop_all()
+        self._loader = Loader(self._workspace.store, cache, self._emit)
+        self._remarks = Remarks(self._workspace)
+        self._janitor = Janitor(self._workspace, self._emit, timedelta(seconds=trash_for_s))
+        self._metrics = MetricsLog(experiment, self._workspace.catalog.log_metrics)
+        self._saver = Saver(
+            self._workspace,
+            self._experiment,
+            arena=arena,
+            backend=backend,
+            remember=self._loader.remember,
+            emit=self._emit,
+        )
+        self._history: SaveHistory | None = None
+        self._begun_at = utc_now()
+        self._is_closed = False
+
+    # --- the run ------------------------------------------------------------------------------------------------------
+
+    def track(self, **parts: Any) -> None:
+        """Name the parts of the run: what is saved, and what `resume` restores, in place.
+
+        The random state of Python, numpy, torch and CUDA is always among them, as ``rng``.
+
+        Args:
+            parts: Anything with ``state_dict`` and ``load_state_dict`` (models, optimizers, schedulers, scalers,
+                data loaders), tensors and arrays, random generators, and dicts and lists of such things and of plain
+                values.
+
+        Raises:
+            ConfigurationError: A part cannot be changed in place, or its name is taken or cannot be a file's.
+        """
+        self._enter()
+        taken = {name.lower() for name in (*self._parts, RNG)}
+        for name, value in parts.items():
+            if not is_component(name):
+                raise ConfigurationError(f"a part cannot be named {name!r}: its name becomes that of a file")
+            if name.lower() in taken:
+                raise ConfigurationError(f"there is already a part named {name!r}")
+            self._parts[name] = as_part(name, value)
+            taken.add(name.lower())
+
+    def resume(self, ref: str | int = "latest", *, strict: bool = False) -> ResumeReport:
+        """Put the tracked parts and the random state back to where a checkpoint was saved.
+
+        Every byte is verified before the first part changes.
+
+        Args:
+            ref: Which checkpoint. If there is no ``"latest"``, nothing happens and training starts at step 0.
+            strict: Whether to raise unless everything that is tracked is restored.
+
+        Returns:
+            What was restored, what was not, and the step to go on with. It prints well.
+
+        Raises:
+            CheckpointNotFoundError: There is no such checkpoint.
+            IntegrityError: Something is damaged; nothing was changed.
+            StateMismatchError: With ``strict``: something does not fit; nothing was changed.
+            StateError: A part refused its state; those before it have changed.
+        """
+        self.wait()
+        checkpoint = self.latest if ref == "latest" else self.info(ref)
+        if checkpoint is None:
+            return ResumeReport()
+        with self._progress.waiting(f"resuming from {checkpoint.ref}"):
+            try:
+                report = restore_run(self._loader, checkpoint, self._parts, strict=strict)
+            except IntegrityError as error:
+                self._point_to_older(checkpoint, error)
+                raise
+        self._resumed_from = checkpoint.id
+        if self._save_when is not None:
+            self._history = self._known_history().after(checkpoint.step, {}, self._begun_at)
+        self._emit(RunResumed(checkpoint, report.problems))
+        return report
+
+    def log(self, step: int, **values: Any) -> None:
+        """Append values to the series of metrics of the experiment; they are written many at a time.
+
+        Raises:
+            ConfigurationError: A value is no number.
+        """
+        self._enter()
+        self._metrics.add(step, values)
+
+    def should_save(self, step: int, metrics: Mapping[str, Any] | None = None) -> bool:
+        """Whether ``save_when`` asks for a save of this step, or SIGTERM does (``on_sigterm="save"``).
+
+        Raises:
+            ConfigurationError: The manager has no ``save_when``.
+        """
+        self._enter()
+        if self.stopping and self._on_sigterm == "save":
+            return True
+        if self._save_when is None:
+            raise ConfigurationError("should_save() needs a policy: give the manager save_when")
+        settings = self._experiment
+        reasons = self._save_when.should_save(
+            self._known_history(),
+            step,
+            as_metrics(metrics or {}),
+            utc_now(),
+            monitor=settings.monitor,
+            mode=settings.mode or "min",
+        )
+        return bool(reasons)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether SIGTERM came, and ``on_sigterm`` asked for it to be noticed."""
+        return self._stop.is_set
+
+    # --- saving -------------------------------------------------------------------------------------------------------
+
+    def save(
+        self,
+        step: int,
+        *,
+        metrics: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        files: Mapping[str, bytes | str | os.PathLike[str]] | None = None,
+        tags: Mapping[str, str] | None = None,
+        alias: str | None = None,
+        block: bool = False,
+    ) -> SaveHandle:
+        """Save the tracked parts and the random state; return once they are copied, and write behind the caller.
+
+        The parts may change as soon as this returns. The checkpoint is durable when the handle's ``result`` is there.
+        Steps may be saved again: that makes another checkpoint.
+
+        Args:
+            step: The training step that is done.
+            metrics: Numbers by name; NaN is one, and is never the best.
+            metadata: Text by name, for good.
+            files: Further files by name, as bytes or as a path to copy from. A path is read when it is written: leave
+                the file alone until then.
+            tags: Text by name; `tag` changes them.
+            alias: A name for the checkpoint; another one that has it loses it.
+            block: Whether to return only when it is durable. This saves the copy.
+
+        Returns:
+            The save: its result is the checkpoint. With ``when_busy="skip"`` it may be one that did not begin.
+
+        Raises:
+            ConfigurationError: An argument makes no sense, or nothing is tracked.
+            UnsupportedStateError: Something in the state cannot be stored; the error says where it is.
+            SaveError: With ``block``: it failed.
+            SystemExit: SIGTERM came, ``on_sigterm`` is ``"save"``, and the checkpoint is durable.
+        """
+        began_at = time.perf_counter()
+        self._enter()
+        request = SaveRequest(
+            step=_checked_step(step),
+            state={**self._tracked(), RNG: ProcessRandom()},
+            metrics=as_metrics(metrics or {}),
+            metadata=metadata or {},
+            files=files or {},
+            tags=check_tags(tags or {}),
+            alias=_checked_alias(alias),
+            parent=self._resumed_from,
+        )
+        is_last = self.stopping and self._on_sigterm == "save"
+        if self._saver.slot.busy:
+            if self._when_busy == "skip" and not is_last:
+                self._emit(SaveSkipped(self._experiment.name, step))
+                return SaveHandle.skipped(step)
+            self.wait()
+        handle = self._saver.save(request, self._after_save, began_at=began_at, block=block or is_last)
+        if self._save_when is not None:
+            self._history = self._known_history().after(step, request.metrics, utc_now())
+        if block or is_last:
+            handle.result()
+        if is_last:
+            raise SystemExit(_SIGTERM_EXIT)
+        return handle
+
+    def wait(self) -> None:
+        """Wait until nothing is being saved or cleaned up.
+
+        Raises:
+            SaveError: The save failed.
+        """
+        self._check_open()
+        self._finish()
+        self._saver.slot.raise_failure()
+
+    def prune(self, *, dry_run: bool = True, keep: Keep | None = None, force: bool = False) -> RetentionPlan:
+        """Say what a policy keeps and why, and, unless it is a dry run, remove the rest.
+
+        Args:
+            dry_run: Whether to change nothing.
+            keep: The policy; None for the manager's, else the one that the experiment has stored.
+            force: Remove also many at once.
+
+        Raises:
+            RetentionError: The cleanup would break a promise; nothing was removed.
+        """
+        self.wait()
+        plan = self._plan(keep or self._keep or _stored_policy(self._experiment))
+        if not dry_run:
+            self._janitor.carry_out(plan, self._experiment.name, force=force)
+        return plan
+
+    def restore(self, ref: str | int) -> CheckpointInfo:
+        """Bring a removed checkpoint back from the trash."""
+        self._enter()
+        states = (CheckpointState.TRASHED,)
+        found = self._workspace.catalog.resolve(ref, self._experiment.name, states=states)
+        return self._janitor.restore(found.id)
+
+    # --- finding ------------------------------------------------------------------------------------------------------
+
+    @property
+    def root(self) -> str:
+        """The store's directory."""
+        return self._workspace.store.root
+
+    @property
+    def experiment(self) -> str:
+        return self._experiment.name
+
+    @property
+    def monitor(self) -> str | None:
+        """The metric that says which checkpoint is best."""
+        return self._experiment.monitor
+
+    @property
+    def latest(self) -> CheckpointInfo | None:
+        """The newest checkpoint of the experiment, by commit order, that is durable now; None if there is none."""
+        self._enter()
+        return self._workspace.catalog.latest(self._experiment.name)
+
+    @property
+    def best(self) -> CheckpointInfo | None:
+        """The best one by the experiment's monitor that is durable now; None without monitor or values.
+
+        NaN is never the best.
+        """
+        self._enter()
+        settings = self._experiment
+        if settings.monitor is None:
+            return None
+        return self._workspace.catalog.best(settings.name, settings.monitor, settings.mode or "min")
+
+    def list(self) -> tuple[CheckpointInfo, ...]:
+        """All checkpoints of the experiment that are durable now, newest first."""
+        self._enter()
+        return self._workspace.catalog.list(self._experiment.name)
+
+    def info(self, ref: str | int = "latest") -> CheckpointInfo:
+        """The checkpoint that a reference names. A save under way is waited for, so that it can be the one.
+
+        Args:
+            ref: ``"latest"``, ``"best"``, ``"best@metric"``, a step, an alias, an id or its beginning; with
+                ``experiment:`` in front, of another experiment.
+
+        Raises:
+            CheckpointNotFoundError: There is none, or more than one; it names what there is instead.
+        """
+        self.wait()
+        return self._workspace.catalog.resolve(ref, self._experiment.name)
+
+    def load(
+        self,
+        ref: str | int = "latest",
+        *,
+        into: Any = None,
+        device: Any = "cpu",
+        mmap: bool = False,
+        verify: VerifyLevel = "full",
+        components: Sequence[str] | None = None,
+        strict: bool = True,
+    ) -> Any:
+        """Load a checkpoint's state.
+
+        Args:
+            ref: Which; see `info`.
+            into: What to load into, in place: a dict of parts, or one part. Of a dict only its keys are loaded.
+            device: Where torch tensors shall lie.
+            mmap: Return views of private mappings, which they keep alive, instead of owned memory.
+            verify: ``"full"`` checks every SHA-256, ``"fast"`` every CRC-32C, ``"none"`` only manifest and headers.
+            components: The parts to load; None for all.
+            strict: With ``into``: whether everything must fit.
+
+        Returns:
+            The state: a dict with what each part had in ``state_dict()``. With ``into``, a report of what was loaded.
+
+        Raises:
+            CheckpointNotFoundError: There is no such checkpoint or component.
+            IntegrityError: Something is damaged; nothing was changed.
+            StateMismatchError: With ``into`` and ``strict``: they do not fit; nothing was changed.
+        """
+        checkpoint = self.info(ref)
+        with self._progress.waiting(f"loading {checkpoint.ref}"):
+            if into is None:
+                return self._loader.load(checkpoint, device=device, mmap=mmap, verify=verify, components=components)
+            if mmap or components is not None:
+                raise ConfigurationError("into= takes neither mmap= nor components=; a dict of parts says what to load")
+            return self._loader.load_into(checkpoint, into, device=device, verify=verify, strict=strict)
+
+    def verify(self, ref: str | int = "latest") -> CheckpointInfo:
+        """Read and check every byte of a checkpoint, and remember that it was intact.
+
+        Raises:
+            IntegrityError: It is not.
+        """
+        checkpoint = self.info(ref)
+        with self._progress.waiting(f"verifying {checkpoint.ref}"):
+            self._loader.verify(checkpoint)
+        return self._remarks.set_verified(checkpoint, utc_now())
+
+    # --- what is said of checkpoints ----------------------------------------------------------------------------------
+
+    def pin(self, ref: str | int = "latest") -> CheckpointInfo:
+        """Protect a checkpoint from every cleanup."""
+        return self._remarks.pin(self.info(ref), pinned=True)
+
+    def unpin(self, ref: str | int = "latest") -> CheckpointInfo:
+        """Undo `pin`."""
+        return self._remarks.pin(self.info(ref), pinned=False)
+
+    def alias(self, ref: str | int, alias: str) -> CheckpointInfo:
+        """Name a checkpoint, and so protect it; another one of the experiment that has the name loses it."""
+        return self._remarks.set_alias(self.info(ref), alias)
+
+    def unalias(self, alias: str) -> CheckpointInfo:
+        """Take a name away; returns the checkpoint that had it."""
+        self._enter()
+        return self._remarks.remove_alias(self._experiment.name, alias)
+
+    def tag(self, ref: str | int, **tags: str) -> CheckpointInfo:
+        """Attach texts to a checkpoint; one of the same name is replaced."""
+        return self._remarks.tag(self.info(ref), tags)
+
+    def attach_metrics(self, ref: str | int, **metrics: Any) -> CheckpointInfo:
+        """Give a checkpoint values that were measured after it was saved; they count as those given to `save`."""
+        return self._remarks.attach_metrics(self.info(ref), as_metrics(metrics))
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Finish the save under way, write the logged metrics, and let go of everything. May be called twice.
+
+        Raises:
+            SaveError: The last save failed, and nobody has heard of it yet.
+            CatalogError: The metrics could not be written.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        with self._opened:
+            self._finish()
+            self._metrics.flush()
+            self._saver.slot.raise_failure()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+            return
+        try:
+            self.close()
+        except (SaveError, CatalogError) as failure:  # the block's own exception is the one to raise
+            error.add_note(f"meanwhile: {failure}")
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ConfigurationError("the manager is closed")
+
+    def _enter(self) -> None:
+        """What every call begins with."""
+        self._check_open()
+        self._saver.slot.raise_failure()
+
+    def _finish(self) -> None:
+        """Wait for the save under way and its cleanup."""
+        if self._saver.slot.busy:
+            with self._progress.waiting(f"saving {self._experiment.name}"):
+                self._saver.slot.wait()
+        self._saver.slot.wait()
+
+    def _tracked(self) -> Mapping[str, Any]:
+        if not self._parts:
+            raise ConfigurationError("nothing to save: track() the parts of the run first")
+        return self._parts
+
+    def _known_history(self) -> SaveHistory:
+        if self._history is None:
+            checkpoints = self._workspace.catalog.list(self._experiment.name)
+            self._history = SaveHistory.of(checkpoints, begun_at=self._begun_at)
+        return self._history
+
+    def _plan(self, keep: Keep) -> RetentionPlan:
+        return self._janitor.plan(self._experiment, keep, resumed_from=self._resumed_from)
+
+    def _after_save(self) -> None:
+        """What follows a save, in its thread. Nothing here can fail it any more: errors are told as events."""
+        try:
+            self._metrics.flush()
+            if self._keep is not None:
+                self._janitor.carry_out(self._plan(self._keep), self._experiment.name)
+        except Exception as error:  # noqa: BLE001 - see above; a policy of the user's own may raise anything
+            self._emit(RetentionFailed(self._experiment.name, error))
+
+    def _point_to_older(self, checkpoint: CheckpointInfo, error: IntegrityError) -> None:
+        older = [info for info in self._workspace.catalog.list(checkpoint.experiment) if info.seq < checkpoint.seq]
+        if older:
+            error.add_note(f"{checkpoint.ref} is damaged; the checkpoint before it is {older[0].ref}")
+
+    def _emit(self, event: Event) -> None:
+        """Tell all listeners. What they raise is logged: no save depends on who hears of it."""
+        for sink in self._sinks:
+            try:
+                sink.emit(event)
+            except Exception:  # noqa: BLE001 - of a listener, see above
+                _log.exception("a listener failed on %s", type(event).__name__)
+
+
+EnhancedCheckpointManager = CheckpointManager
+
+
+def _open(
+    root: str | os.PathLike[str], experiment: str, monitor: str | None, mode: Mode, keep: Keep | None
+) -> tuple[Workspace, ExperimentInfo]:
+    """Open the store and join the experiment; a catalog that turns out to be damaged only then is rebuilt."""
+    workspace = Workspace.open(root)
+    text = None if keep is None else str(keep)
+    try:
+        try:
+            return workspace, workspace.join(experiment, monitor=monitor, mode=mode, keep=text)
+        except CatalogDamagedError:
+            workspace.repair()
+            return workspace, workspace.join(experiment, monitor=monitor, mode=mode, keep=text)
+    except BaseException:
+        workspace.close()
+        raise
+
+
+def _stored_policy(experiment: ExperimentInfo) -> Keep:
+    return Keep.all() if experiment.keep is None else Keep.parse(experiment.keep)
+
+
+def _checked_step(step: object) -> int:
+    if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step < 2**63:
+        raise ConfigurationError(f"a step is a whole number of at least 0, not {step!r}")
+    return step
+
+
+def _checked_alias(alias: str | None) -> str | None:
+    if alias is not None:
+        check_alias(alias)
+    return alias
+
+
+def _check_options(*, when_busy: object, on_sigterm: object, trash_for_s: float, keep: object) -> None:
+    if when_busy not in ("wait", "skip"):
+        raise ConfigurationError(f"when_busy is {when_busy!r}; it must be 'wait' or 'skip'")
+    if on_sigterm not in (None, "save", "flag"):
+        raise ConfigurationError(f"on_sigterm is {on_sigterm!r}; it must be 'save', 'flag' or None")
+    if not 0 <= trash_for_s < float("inf"):
+        raise ConfigurationError(f"trash_for_s is {trash_for_s!r}; it must be a number of at least 0")
+    if keep is not None and not isinstance(keep, Keep):
+        raise ConfigurationError(f"keep is {keep!r}; it must be a policy such as Keep.last(3) | Keep.best(2)")

@@ -1,0 +1,279 @@
+"""A store and its catalog, in agreement: the manifests are the truth, the catalog an index that is made to follow."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Self
+
+from model_checkpoint.database.catalog import Catalog
+from model_checkpoint.database.listing import CATALOG_NAME
+from model_checkpoint.database.opening import set_aside
+from model_checkpoint.errors import (
+    CatalogDamagedError,
+    CheckpointError,
+    CheckpointNotFoundError,
+    FormatError,
+    IntegrityError,
+)
+from model_checkpoint.storage.annotations import with_annotation
+from model_checkpoint.storage.durable import storage_errors
+from model_checkpoint.storage.names import check_experiment, parse_checkpoint_name
+from model_checkpoint.storage.scan import StoreScan, open_at
+from model_checkpoint.storage.store import Store
+from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo, Mode
+from model_checkpoint.utils.clock import utc_now
+
+__all__ = ["Workspace"]
+
+_log = logging.getLogger("model_checkpoint")
+_EVERY_STATE = tuple(CheckpointState)
+
+
+class Workspace:
+    """What works on one store share.
+
+    Attributes:
+        store: Its directories.
+        catalog: Its index.
+    """
+
+    def __init__(self, store: Store, catalog: Catalog) -> None:
+        self.store = store
+        self.catalog = catalog
+
+    @classmethod
+    def open(cls, root: str | os.PathLike[str], *, create: bool = True) -> Self:
+        """Open a store, tidy up after processes that died, and rebuild a catalog that is missing or damaged.
+
+        Args:
+            root: The store's directory.
+            create: Whether to create it if there is none.
+
+        Raises:
+            CheckpointNotFoundError: There is none, and ``create`` is false.
+            StorageError: The file system failed.
+            CatalogError: The catalog is busy, or of a later version.
+        """
+        store = Store(root, create=create)
+        store.recover()
+        workspace = cls(store, _open_catalog(store))
+        try:
+            workspace.purge_expired()
+        except BaseException:
+            workspace.close()
+            raise
+        return workspace
+
+    def close(self) -> None:
+        self.catalog.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- the whole store ----------------------------------------------------------------------------------------------
+
+    def rebuild(self) -> StoreScan:
+        """Make the catalog anew from the manifests, annotations and settings of the store; returns what was found."""
+        return _rebuild(self.store, self.catalog)
+
+    def repair(self) -> None:
+        """Rebuild a catalog that turned out to be damaged; it is kept aside."""
+        self.catalog.close()
+        self.catalog = _open_catalog(self.store, is_suspect=True)
+
+    def purge_expired(self) -> None:
+        """Delete for good what has been in the trash for long enough."""
+        purged = [entry.id for entry in self.store.purge_expired()]
+        if purged:
+            self.catalog.remove(purged)
+
+    # --- one experiment -----------------------------------------------------------------------------------------------
+
+    def join(self, name: str, *, monitor: str | None, mode: Mode, keep: str | None) -> ExperimentInfo:
+        """Begin to use an experiment: create it, or change its settings to those given.
+
+        Args:
+            name: Its name.
+            monitor: Its metric; None leaves metric and mode as they are.
+            mode: Whether less or more of the metric is better.
+            keep: The text of its policy; None leaves it as it is.
+
+        Returns:
+            The settings as they are now. Store and catalog have the same checkpoints then.
+        """
+        check_experiment(name)
+        stored, listed = self._settings(name), self.catalog.get_experiment(name)
+        settings = stored or listed or ExperimentInfo(name, utc_now())
+        if monitor is not None:
+            settings = dataclasses.replace(settings, monitor=monitor, mode=mode)
+        if keep is not None:
+            settings = dataclasses.replace(settings, keep=keep)
+        if settings != stored:
+            self.store.write_experiment(settings)
+        if settings != listed:
+            with self.catalog.write():
+                self.catalog.add_experiment(settings)
+                self.catalog.update_experiment(settings)
+        self.reconcile(name)
+        return settings
+
+    def reconcile(self, experiment: str) -> None:
+        """Adopt the checkpoints that the catalog lacks, and mark those that the store has lost."""
+        if not any(self._disagreements(experiment)):
+            return
+        with self.catalog.write():  # and look again: what others did meanwhile is no disagreement
+            for path, info in self._disagreements(experiment):
+                if info is None:
+                    self._adopt(path)
+                elif info.state is CheckpointState.TRASHED:
+                    self._finish_trashing(info)
+                elif info.state is CheckpointState.COMMITTED:
+                    _log.warning("%s is lost: its directory is gone", info.ref)
+                    self.catalog.set_state(info.id, CheckpointState.LOST)
+                else:
+                    self._readmit(info)
+
+    def describe(self, path: str) -> CheckpointInfo:
+        """What the files of a checkpoint say of it.
+
+        Raises:
+            IntegrityError: Its manifest is damaged, or is that of another checkpoint.
+            StorageError: It cannot be read.
+        """
+        info = open_at(self.store.root, path).manifest.info(path)
+        return with_annotation(info, self.store.annotation(info))
+
+    def _settings(self, name: str) -> ExperimentInfo | None:
+        try:
+            return self.store.read_experiment(name)
+        except FormatError as error:
+            _log.warning("the settings of %s are written anew: %s", name, error)
+            return None
+
+    def _disagreements(self, experiment: str) -> Iterator[tuple[str, CheckpointInfo | None]]:
+        """Paths, each with what the catalog wrongly says of it."""
+        known = {info.path: info for info in self.catalog.list(experiment, states=_EVERY_STATE)}
+        present = self._paths(experiment)
+        yield from ((path, None) for path in sorted(present - known.keys()))
+        for path, info in known.items():
+            is_here = path in present
+            if is_here != (info.state is CheckpointState.COMMITTED) and (is_here or _should_be_here(info)):
+                yield path, info
+
+    def _paths(self, experiment: str) -> set[str]:
+        directory = os.path.join(self.store.root, experiment)
+        with storage_errors("cannot list the experiment", directory):
+            names = os.listdir(directory)
+        return {f"{experiment}/{name}" for name in names if parse_checkpoint_name(name) is not None}
+
+    def _adopt(self, path: str) -> None:
+        try:
+            info = self.describe(path)
+        except CheckpointError as error:
+            _log.warning("%s is left alone: %s", path, error)
+            return
+        self.catalog.remove(info.id)  # it may be known at another place, from which somebody has moved it
+        self.catalog.add(info)
+        _log.warning("%s was not in the catalog; it is now", info.ref)
+
+    def _readmit(self, info: CheckpointInfo) -> None:
+        """A lost or quarantined checkpoint is in its place: see whether it can be trusted."""
+        try:
+            found = self.describe(info.path)
+        except IntegrityError as error:
+            _log.warning("%s is quarantined: %s", info.ref, error)
+            self.catalog.set_state(info.id, CheckpointState.QUARANTINED)
+            return
+        self.catalog.remove(info.id)
+        self.catalog.add(found)
+
+    def _finish_trashing(self, info: CheckpointInfo) -> None:
+        """A process died while it moved a checkpoint to the trash, or deleted it for good."""
+        if info.path in self._paths(info.experiment):
+            self.catalog.set_state(info.id, CheckpointState.COMMITTED)
+            return
+        try:
+            entry = self.store.trash.find(info.id)
+        except CheckpointNotFoundError:
+            self.catalog.remove(info.id)
+            return
+        path = os.path.relpath(entry.checkpoint, self.store.root)
+        self.catalog.remove(info.id)
+        self.catalog.add(dataclasses.replace(info, path=path))
+
+
+def _should_be_here(info: CheckpointInfo) -> bool:
+    """Whether the row of a checkpoint that is not in its place is wrong."""
+    if info.state is CheckpointState.TRASHED:
+        return not info.path.startswith(".trash/")
+    return info.state is CheckpointState.COMMITTED
+
+
+def _open_catalog(store: Store, *, is_suspect: bool = False) -> Catalog:
+    """The catalog of a store, rebuilt if it is missing or damaged.
+
+    Args:
+        store: The store.
+        is_suspect: Whether damage was met that opening alone does not show.
+    """
+    if not is_suspect and os.path.lexists(os.path.join(store.root, CATALOG_NAME)):
+        try:
+            return Catalog.open(store.root)
+        except CatalogDamagedError:
+            is_suspect = True
+    with _alone_in(store.root):  # or two processes would put away each other's new catalog
+        damage = _damage(store)
+        if damage is None:  # somebody else was faster
+            return Catalog.open(store.root)
+        aside = set_aside(store.root)
+        catalog = Catalog.open(store.root)
+        found = _rebuild(store, catalog)
+    if aside is not None or found.checkpoints:
+        kept = "" if aside is None else f", and the damaged one is kept as {aside}"
+        _log.warning("%s: %s; the catalog was rebuilt from the manifests%s", store.root, damage, kept)
+    return catalog
+
+
+def _damage(store: Store) -> str | None:
+    """What is wrong with the catalog, or None."""
+    if not os.path.lexists(os.path.join(store.root, CATALOG_NAME)):
+        return "there was no catalog"
+    try:
+        with Catalog.open(store.root) as catalog:
+            catalog.check()
+    except CatalogDamagedError as error:
+        return str(error)
+    return None
+
+
+def _rebuild(store: Store, catalog: Catalog) -> StoreScan:
+    with catalog.write():  # a checkpoint that is committed meanwhile is recorded when this is done
+        found = store.scan()
+        catalog.rebuild(found.checkpoints, found.experiments)
+    for item in found.quarantined:
+        _log.warning("%s is left alone: %s", item.path, item.reason)
+    return found
+
+
+@contextmanager
+def _alone_in(directory: str) -> Iterator[None]:
+    """Keep other processes of this kind out, as far as the file system has locks."""
+    with storage_errors("cannot lock the store", directory):
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # no locks here: at worst the catalog is rebuilt twice
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
