@@ -119,7 +119,7 @@ def test_killed_writers_leave_a_sound_catalog(tmp_path):
     Catalog.open(tmp_path).close()
     chance = random.Random(1)
     acknowledged = 0
-    for _ in range(8):
+    for _ in range(5):
         children = [start(ADD_FOREVER, tmp_path) for _ in range(2)]
         go(tmp_path, children)
         time.sleep(chance.uniform(0.05, 0.3))

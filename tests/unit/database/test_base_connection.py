@@ -76,9 +76,8 @@ def test_a_commit_waits_for_readers(tmp_path):
 
 
 def test_a_read_sees_one_moment(catalog):
-    """What is committed during a read transaction is seen by the next one only."""
+    """What is committed after a read transaction has begun is seen by the next one only."""
     with catalog.read():
-        assert catalog.list() == ()
         failed = []
 
         def add():
@@ -120,13 +119,14 @@ def test_threads_share_a_catalog(catalog):
 def test_a_forked_child_gets_connections_of_its_own(catalog):
     """A child that was forked uses the catalog without touching the parent's connections."""
     catalog.add(make_info(1))
+    engine = catalog.engine
     with catalog.write():  # the parent is in the middle of a transaction while it forks
         catalog.add(make_info(2))
         child = os.fork()
         if child == 0:
             found = catalog.list()
             catalog.close()
-            os._exit(0 if found == (make_info(1),) else 1)
+            os._exit(0 if found == (make_info(1),) and catalog.engine is not engine else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     child = os.fork()
     if child == 0:
