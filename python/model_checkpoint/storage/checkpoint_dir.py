@@ -22,6 +22,7 @@ from model_checkpoint.storage.staged_files import blob_files, component_files, s
 from model_checkpoint.storage.staging import StagingArea
 from model_checkpoint.storage.state_tree import flatten, references, unflatten
 from model_checkpoint.types import Receipt, VerifyLevel
+from model_checkpoint.utils.collector import collector_paused
 
 __all__ = [
     "DEFAULT_BACKEND",
@@ -112,13 +113,15 @@ def save(
     """
     start = time.perf_counter()
     target = os.path.abspath(directory)
-    flat = flatten(state)
     name = os.path.basename(target)
+    with collector_paused():
+        flat = flatten(state)
+        staged = [*component_files(flat, shard_bytes=shard_bytes), *blob_files(files or {})]
     draft = Draft(
         experiment=name if is_experiment(name) else _NAMELESS,
         step=0,
         tree=flat.tree,
-        files=[*component_files(flat, shard_bytes=shard_bytes), *blob_files(files or {})],
+        files=staged,
         metrics=metrics or {},
         metadata=metadata or {},
     )

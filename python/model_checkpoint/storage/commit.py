@@ -57,6 +57,7 @@ from model_checkpoint.storage.staged_files import StagedFile
 from model_checkpoint.storage.staging import Staging, StagingArea
 from model_checkpoint.types import CheckpointInfo, FileInfo
 from model_checkpoint.utils.clock import utc_now
+from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.filesystem import free_bytes
 from model_checkpoint.utils.regular_file import open_regular
 from model_checkpoint.utils.strict_json import JsonValue
@@ -208,6 +209,7 @@ def _write_files(directory: str, files: Sequence[StagedFile]) -> tuple[FileInfo,
     return tuple(sorted(infos, key=lambda info: info.name))
 
 
+@collector_paused()
 def _write_manifest(directory: str, draft: Draft, infos: tuple[FileInfo, ...], seq: int, area: StagingArea) -> Manifest:
     path = os.path.join(directory, MANIFEST_NAME)
     raw, manifest = manifests.encode(

@@ -25,6 +25,7 @@ from model_checkpoint.storage.names import MANIFEST_NAME, component_of
 from model_checkpoint.storage.safetensors.plain_file import Check, PlainFile, open_plain
 from model_checkpoint.storage.staged_files import blob_digest
 from model_checkpoint.types import FileInfo, VerifyLevel
+from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.regular_file import RegularFile, open_regular, read_fully
 
 __all__ = ["Contents", "check_file", "checks", "open_contents"]
@@ -94,11 +95,11 @@ class Contents:
         Raises:
             FormatError: There is none.
         """
-        try:
-            return self._holders[component, name]
-        except KeyError:
-            message = f"the state refers to a tensor of {component!r} that no file has"
-            raise FormatError(message, path=self._manifest_path, tensor=name, rule="state") from None
+        for plain in self._shards.get(component, ()):
+            if name in plain.header.entries or name in plain.header.aliases:
+                return plain
+        message = f"the state refers to a tensor of {component!r} that no file has"
+        raise FormatError(message, path=self._manifest_path, tensor=name, rule="state")
 
     def leaves(
         self, refs: Iterable[LeafRef], check: Check, *, device: Any = "cpu", mmap: bool = False
@@ -108,19 +109,19 @@ class Contents:
         Raises:
             IntegrityError: Something is damaged, or no file has what a reference asks for.
         """
-        located = [(ref, self.holder(ref.component, ref.name)) for ref in refs]
+        with collector_paused():
+            located = [(ref, self.holder(ref.component, ref.name)) for ref in refs]
         return read_leaves(located, check, device=device, mmap=mmap)
 
     @functools.cached_property
-    def _holders(self) -> dict[tuple[str, str], PlainFile]:
-        holders: dict[tuple[str, str], PlainFile] = {}
-        for file_name, plain in self.tensor_files.items():
-            shard = component_of(file_name)
-            assert shard is not None  # noqa: S101 - checked with the shards
-            for name in plain.header.names:
-                if holders.setdefault((shard[0], name), plain) is not plain:
-                    raise FormatError("a tensor is in two shards", path=plain.path, tensor=name, rule="files")
-        return holders
+    def _shards(self) -> dict[str, list[PlainFile]]:
+        """The files of each component."""
+        shards: dict[str, list[PlainFile]] = {}
+        for name, plain in self.tensor_files.items():
+            parsed = component_of(name)
+            if parsed is not None:
+                shards.setdefault(parsed[0], []).append(plain)
+        return shards
 
     @property
     def _manifest_path(self) -> str:

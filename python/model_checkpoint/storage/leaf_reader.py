@@ -10,6 +10,7 @@ from model_checkpoint.storage.leaves import LeafRef, restore_leaf
 from model_checkpoint.storage.safetensors.plain_file import Check, PlainFile
 from model_checkpoint.storage.safetensors.reader import read_tensors
 from model_checkpoint.storage.safetensors.tensors import Framework, adapter_named
+from model_checkpoint.utils.collector import collector_paused
 
 __all__ = ["read_leaves"]
 
@@ -31,16 +32,17 @@ def read_leaves(
         StorageError: A file cannot be read.
     """
     groups: dict[tuple[str, Framework], tuple[PlainFile, list[LeafRef]]] = {}
-    for ref, plain in located:
-        framework: Framework = "torch" if ref.kind == "tensor" else "numpy"
-        groups.setdefault((plain.path, framework), (plain, []))[1].append(ref)
+    with collector_paused():
+        for ref, plain in located:
+            framework: Framework = "torch" if ref.kind == "tensor" else "numpy"
+            groups.setdefault((plain.path, framework), (plain, []))[1].append(ref)
     found: dict[LeafRef, Any] = {}
     for (_, framework), (plain, refs) in groups.items():
         where = device if framework == "torch" else "cpu"
         names = [ref.name for ref in refs]
         values = read_tensors(plain, adapter_named(framework), check, names=names, device=where, mmap=mmap)
-        for ref in refs:
-            found[ref] = _restored(values[ref.name], ref, plain.path)
+        with collector_paused():
+            found.update((ref, _restored(values[ref.name], ref, plain.path)) for ref in refs)
     return found
 
 

@@ -19,6 +19,7 @@ from model_checkpoint.storage.safetensors.digest import blanked_digest, domain
 from model_checkpoint.types import CheckpointInfo, FileInfo
 from model_checkpoint.utils import strict_json
 from model_checkpoint.utils.clock import format_rfc3339, parse_rfc3339
+from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.strict_json import JsonValue
 
 __all__ = ["MAX_MANIFEST_BYTES", "Durability", "Manifest", "content_digest", "decode", "encode"]
@@ -166,6 +167,7 @@ def encode_number(value: float) -> JsonValue:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
+@collector_paused()
 def decode(raw: bytes, *, path: str) -> Manifest:
     """Check a manifest by every rule but two: the forms in the state tree are checked when the state is built, and the
     content digest by a full verification.

@@ -23,6 +23,7 @@ from model_checkpoint.storage.safetensors.alias import Alias
 from model_checkpoint.storage.safetensors.gather import Gathered, gather
 from model_checkpoint.storage.safetensors.layout import TensorSpec
 from model_checkpoint.storage.safetensors.names import METADATA_KEY
+from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.strict_json import JsonValue
 
 __all__ = ["ONE_COMPONENT", "FlatState", "children", "flatten", "references", "unflatten"]
@@ -53,6 +54,7 @@ class FlatState:
     components: Mapping[str, Gathered]
 
 
+@collector_paused()
 def flatten(state: object, *, single: bool = False) -> FlatState:
     """Take a state apart.
 
@@ -70,6 +72,7 @@ def flatten(state: object, *, single: bool = False) -> FlatState:
     return FlatState(tree, _assign(flattener.leaves))
 
 
+@collector_paused()
 def unflatten(tree: JsonValue, fetch: Callable[[LeafRef], Any], *, path: str) -> Any:
     """Put a state together again.
 
@@ -136,10 +139,11 @@ class _UnsupportedValue(Exception):  # noqa: N818 - becomes an UnsupportedStateE
 
 @dataclass(slots=True)
 class _Leaf:
-    """A tensor that was met: what to store, how to name it, and the nodes that wait for the name."""
+    """A tensor that was met: what to store of it, how to name it, and the nodes that wait for the name."""
 
     component: str
     name: str
+    value: object
     stored: StoredLeaf
     nodes: list[dict[str, Any]]
 
@@ -150,7 +154,7 @@ class _Flattener:
     def __init__(self) -> None:
         self.leaves: list[_Leaf] = []
         self._component = ONE_COMPONENT
-        self._known: dict[int, tuple[object, _Leaf]] = {}  # by id; the object is kept, so that its id stays its own
+        self._known: dict[int, _Leaf] = {}  # by the id of the value, which the leaf keeps, so that it stays its own
         self._open: set[int] = set()
         self._containers: dict[type, Callable[[Any, str, int], JsonValue]] = {
             dict: self._dict,
@@ -272,8 +276,8 @@ class _Flattener:
     def _tensor(self, value: Any, name: str) -> JsonValue:
         known = self._known.get(id(value))
         if known is not None:
-            node = {"$" + known[1].stored.kind: None, **known[1].stored.options}
-            known[1].nodes.append(node)
+            node = {f"${known.stored.kind}": None, **known.stored.options}
+            known.nodes.append(node)
             return node
         try:
             return self._leaf(value, name, stored_leaf(value))
@@ -282,9 +286,9 @@ class _Flattener:
 
     def _leaf(self, value: object, name: str, stored: StoredLeaf) -> JsonValue:
         node: dict[str, Any] = {f"${stored.kind}": None, **stored.options}
-        leaf = _Leaf(self._component, name or "value", stored, [node])
+        leaf = _Leaf(self._component, name or "value", value, stored, [node])
         self.leaves.append(leaf)
-        self._known[id(value)] = (value, leaf)
+        self._known[id(value)] = leaf
         return node
 
     def _object(self, value: Any, prefix: str, depth: int) -> JsonValue:
@@ -424,6 +428,7 @@ class _Builder:
 
     def __init__(self, fetch: Callable[[LeafRef], Any]) -> None:
         self._fetch = fetch
+        self._components: set[str] = set()
         self._forms: dict[str, Callable[[dict[str, Any], int], Any]] = {
             "$tensor": self._leaf,
             "$array": self._leaf,
@@ -503,9 +508,17 @@ class _Builder:
         options = dict(node)
         form, (component, name) = next(iter(options)), options.pop(next(iter(options)))
         ref = LeafRef(component, name, _LEAF_KINDS[form], **_checked_options(form, options))
-        if type(component) is not str or type(name) is not str or not is_component(component):
+        if type(name) is not str or not self._is_component(component):
             raise TypeError("not the name of a tensor")
         return self._fetch(ref)
+
+    def _is_component(self, name: Any) -> bool:
+        """`is_component`, asked once for each."""
+        if name not in self._components:
+            if not is_component(name):
+                return False
+            self._components.add(name)
+        return True
 
 
 _LEAF_KINDS: Any = {"$tensor": "tensor", "$array": "array", "$bytes": "bytes"}
