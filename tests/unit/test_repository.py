@@ -31,14 +31,17 @@ def syntax_tree(path: Path) -> ast.Module:
 
 
 def imported_packages(tree: ast.Module) -> Iterator[str]:
-    """Top-level names of absolute imports, and of `import_module("...")`."""
+    """Top-level names of absolute imports, and of `import_module("...")` and `require("...")`."""
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
                 yield from (alias.name.partition(".")[0] for alias in names)
             case ast.ImportFrom(module=str(module), level=0):
                 yield module.partition(".")[0]
-            case ast.Call(func=ast.Attribute(attr="import_module"), args=[ast.Constant(value=str(module)), *_]):
+            case ast.Call(
+                func=ast.Attribute(attr="import_module") | ast.Name(id="require"),
+                args=[ast.Constant(value=str(module)), *_],
+            ):
                 yield module.partition(".")[0]
 
 
@@ -76,12 +79,11 @@ def test_every_third_party_import_is_declared() -> None:
 
 
 def test_every_extra_that_an_error_recommends_exists() -> None:
-    """`MissingDependencyError(..., extra=...)` names extras of pyproject.toml."""
+    """`require(..., extra=...)` and `MissingDependencyError(..., extra=...)` name extras of pyproject.toml."""
     named = {
         ast.literal_eval(keyword.value)
         for path in SOURCES
-        for name, call in calls(syntax_tree(path))
-        if name.endswith("MissingDependencyError")
+        for _, call in calls(syntax_tree(path))
         for keyword in call.keywords
         if keyword.arg == "extra" and isinstance(keyword.value, ast.Constant)
     }

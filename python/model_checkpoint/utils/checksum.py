@@ -47,7 +47,7 @@ def _blake3() -> _Hasher:
     try:
         module = importlib.import_module("blake3")
     except ImportError:
-        raise MissingDependencyError("blake3", extra="blake3") from None
+        raise MissingDependencyError("blake3", extra="hash") from None
     hasher: _Hasher = module.blake3(max_threads=module.blake3.AUTO)
     return hasher
 

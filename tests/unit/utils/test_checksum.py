@@ -40,7 +40,7 @@ def test_verify_tells_right_from_wrong(tmp_path):
 def test_blake3_without_its_package_names_the_extra(monkeypatch):
     """Where blake3 is not installed, the error says how to install it."""
     monkeypatch.setitem(sys.modules, "blake3", None)
-    with pytest.raises(MissingDependencyError, match=r"model-checkpoint-engine\[blake3\]"):
+    with pytest.raises(MissingDependencyError, match=r"model-checkpoint-engine\[hash\]"):
         ChecksumCalculator("blake3").calculate(b"")
 
 
