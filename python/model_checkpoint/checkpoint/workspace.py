@@ -167,8 +167,7 @@ class Workspace:
         present = self._paths(experiment)
         yield from ((path, None) for path in sorted(present - known.keys()))
         for path, info in known.items():
-            is_here = path in present
-            if is_here != (info.state is CheckpointState.COMMITTED) and (is_here or _should_be_here(info)):
+            if _is_wrong(info, is_here=path in present):
                 yield path, info
 
     def _paths(self, experiment: str) -> set[str]:
@@ -213,11 +212,13 @@ class Workspace:
         self.catalog.add(dataclasses.replace(info, path=path))
 
 
-def _should_be_here(info: CheckpointInfo) -> bool:
-    """Whether the row of a checkpoint that is not in its place is wrong."""
-    if info.state is CheckpointState.TRASHED:
-        return not info.path.startswith(".trash/")
-    return info.state is CheckpointState.COMMITTED
+def _is_wrong(info: CheckpointInfo, *, is_here: bool) -> bool:
+    """Whether a row contradicts what is in its place."""
+    if is_here:
+        return info.state is not CheckpointState.COMMITTED
+    return info.state is CheckpointState.COMMITTED or (
+        info.state is CheckpointState.TRASHED and not info.path.startswith(".trash/")
+    )
 
 
 def _open_catalog(store: Store, *, is_suspect: bool = False) -> Catalog:
