@@ -80,17 +80,15 @@ def _print(rankings: list[_Ranking]) -> None:
             print_line()
         better = "less" if ranking.mode == "min" else "more"
         print_line(escape(f"{ranking.view.info.name} · {ranking.metric}, {better} is better"), style="bold")
-        metrics, reasons = (ranking.metric,), ranking.view.reasons()
-        print_table(
-            columns(metrics), [row(info, reasons.get(info.id, ()), metrics, now) for info in ranking.checkpoints]
-        )
+        view, metrics = ranking.view, (ranking.metric,)
+        rows = [row(info, view.reasons_of(info), metrics, now) for info in ranking.checkpoints]
+        print_table(columns(metrics), rows)
 
 
 def _as_json(ranking: _Ranking) -> JsonValue:
-    reasons = ranking.view.reasons()
     return {
         "name": ranking.view.info.name,
         "metric": ranking.metric,
         "mode": ranking.mode,
-        "checkpoints": [checkpoint_json(info, reasons.get(info.id, ())) for info in ranking.checkpoints],
+        "checkpoints": [checkpoint_json(info, ranking.view.reasons_of(info)) for info in ranking.checkpoints],
     }

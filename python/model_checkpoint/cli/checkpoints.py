@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from model_checkpoint.cli.render import Cell, Column, age, count, number
@@ -11,7 +11,17 @@ from model_checkpoint.utils.clock import format_rfc3339
 from model_checkpoint.utils.sizes import format_size
 from model_checkpoint.utils.strict_json import JsonValue
 
-__all__ = ["checkpoint_json", "columns", "kept_because", "metric_names", "row", "state_cell", "state_text", "summary"]
+__all__ = [
+    "NOT_KEPT",
+    "checkpoint_json",
+    "columns",
+    "kept_because",
+    "metric_names",
+    "row",
+    "state_cell",
+    "state_text",
+    "summary",
+]
 
 NOT_KEPT = "(goes at the next prune)"
 
@@ -37,7 +47,7 @@ def columns(metrics: Sequence[str]) -> list[Column]:
     ]
 
 
-def row(info: CheckpointInfo, reasons: Sequence[str], metrics: Sequence[str], now: datetime) -> list[str | Cell]:
+def row(info: CheckpointInfo, reasons: Sequence[str] | None, metrics: Sequence[str], now: datetime) -> list[str | Cell]:
     """One checkpoint under the headings of `columns`; ``reasons`` is why retention keeps it."""
     return [
         str(info.step),
@@ -50,9 +60,9 @@ def row(info: CheckpointInfo, reasons: Sequence[str], metrics: Sequence[str], no
     ]
 
 
-def kept_because(info: CheckpointInfo, reasons: Sequence[str]) -> Cell:
-    """The reasons of retention, aliases (``@prod``) among them, or that there is none."""
-    if info.state is not CheckpointState.COMMITTED:
+def kept_because(info: CheckpointInfo, reasons: Sequence[str] | None) -> Cell:
+    """The reasons of retention, aliases (``@prod``) among them; None if they cannot be told."""
+    if reasons is None:
         return Cell(" ".join(f"@{alias}" for alias in info.aliases))
     return Cell(", ".join(reasons)) if reasons else Cell(NOT_KEPT, "yellow")
 
@@ -84,8 +94,7 @@ def summary(shown: int, total: int, nbytes: int, freed_bytes: int) -> str:
 
 
 def checkpoint_json(info: CheckpointInfo, reasons: Sequence[str] | None = None) -> dict[str, JsonValue]:
-    """A checkpoint as JSON; the keys are documented and only ever added to."""
-    kept: Mapping[str, JsonValue] = {} if reasons is None else {"kept_because": list(reasons)}
+    """A checkpoint as JSON; the keys are documented and only ever added to. ``reasons`` is None if not known."""
     return {
         "ref": info.ref,
         "id": info.id,
@@ -105,5 +114,5 @@ def checkpoint_json(info: CheckpointInfo, reasons: Sequence[str] | None = None) 
         "aliases": list(info.aliases),
         "tags": dict(info.tags),
         "verified_at": format_rfc3339(info.verified_at) if info.verified_at else None,
-        **kept,
+        "kept_because": None if reasons is None else list(reasons),
     }

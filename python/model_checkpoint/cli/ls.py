@@ -51,8 +51,8 @@ def _print_view(view: ExperimentView, limit: int | None) -> None:
     if not view.checkpoints:
         return print_line("no checkpoints")
     shown = view.checkpoints[:limit]
-    metrics, reasons, now = metric_names(shown, view.info.monitor), view.reasons(), utc_now()
-    print_table(columns(metrics), [row(info, reasons.get(info.id, ()), metrics, now) for info in shown])
+    metrics, now = metric_names(shown, view.info.monitor), utc_now()
+    print_table(columns(metrics), [row(info, view.reasons_of(info), metrics, now) for info in shown])
     freed_bytes = view.plan.freed_bytes if view.plan is not None else 0
     return print_line(summary(len(shown), len(view.checkpoints), view.nbytes, freed_bytes))
 
@@ -70,7 +70,6 @@ def heading(view: ExperimentView) -> str:
 
 
 def _as_json(view: ExperimentView, limit: int | None) -> JsonValue:
-    reasons = view.reasons()
     return {
         "name": view.info.name,
         "monitor": view.info.monitor,
@@ -78,5 +77,5 @@ def _as_json(view: ExperimentView, limit: int | None) -> JsonValue:
         "keep": view.info.keep,
         "count": len(view.checkpoints),
         "bytes": view.nbytes,
-        "checkpoints": [checkpoint_json(info, reasons.get(info.id, ())) for info in view.checkpoints[:limit]],
+        "checkpoints": [checkpoint_json(info, view.reasons_of(info)) for info in view.checkpoints[:limit]],
     }

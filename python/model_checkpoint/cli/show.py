@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from model_checkpoint.cli.checkpoints import checkpoint_json, state_text
+from model_checkpoint.cli.checkpoints import NOT_KEPT, checkpoint_json, state_text
 from model_checkpoint.cli.command import Session, command
 from model_checkpoint.cli.exit_codes import ExitCode, exit_code_of
 from model_checkpoint.cli.render import (
@@ -45,14 +45,14 @@ class _Portrait:
 
     Attributes:
         info: What the catalog knows.
-        reasons: Why retention keeps it.
+        reasons: Why retention keeps it; empty if it does not, None if that cannot be told.
         ancestors: What its run resumed from, and what that one's did, as far as the catalog knows them.
         manifest: Its manifest, or None where it cannot be read.
         error: Why the manifest cannot be read, or None.
     """
 
     info: CheckpointInfo
-    reasons: Sequence[str]
+    reasons: Sequence[str] | None
     ancestors: Sequence[CheckpointInfo]
     manifest: Manifest | None
     error: CheckpointError | None
@@ -65,7 +65,7 @@ def show_command(session: Session, *, ref: str) -> ExitCode:
     root = session.store_root
     with Listing.open(root) as listing:
         info = _resolve(listing, ref)
-        reasons = read_views(listing, info.experiment)[0].reasons().get(info.id, ())
+        reasons = read_views(listing, info.experiment)[0].reasons_of(info)
         ancestors = tuple(_ancestors(listing, info))
     portrait = _Portrait(info, reasons, ancestors, *_read_manifest(os.path.join(root, info.path), info))
     if session.as_json:
@@ -117,7 +117,7 @@ def _print(portrait: _Portrait, directory: str) -> None:
     print_facts(
         [
             ("state", state_text(info) + verified),
-            ("kept because", ", ".join(portrait.reasons)),
+            ("kept because", _kept(portrait.reasons)),
             ("saved", f"{info.created_at:%Y-%m-%d %H:%M:%S} UTC, {ago(info.created_at, now)}"),
             ("size", format_size(info.nbytes) + files),
             *((f"metric {name}", number(value)) for name, value in sorted(info.metrics.items())),
@@ -135,6 +135,10 @@ def _print(portrait: _Portrait, directory: str) -> None:
         print_line(escape(f"its manifest cannot be used: {portrait.error}"), style="red")
     if manifest is not None:
         _print_manifest(manifest)
+
+
+def _kept(reasons: Sequence[str] | None) -> str:
+    return "" if reasons is None else ", ".join(reasons) or NOT_KEPT
 
 
 def _unknown_parent(info: CheckpointInfo) -> str:

@@ -93,7 +93,8 @@ def _print(verdicts: Sequence[Verdict]) -> None:
     if len(verdicts) > 1:
         nbytes, seconds = sum(v.nbytes for v in verdicts), sum(v.seconds for v in verdicts)
         found = f"{len(damaged)} damaged" if damaged else "all sound"
-        print_line(f"{count(len(verdicts), 'checkpoint')}, {_speed(nbytes, seconds)}: {found}")
+        noun = "path" if any(verdict.target.is_file for verdict in verdicts) else "checkpoint"
+        print_line(f"{count(len(verdicts), noun)}, {_speed(nbytes, seconds)}: {found}")
 
 
 def _row(verdict: Verdict) -> Sequence[str | Cell]:

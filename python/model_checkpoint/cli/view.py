@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from model_checkpoint.checkpoint.keep import Keep
 from model_checkpoint.checkpoint.retention import RetentionPlan, plan_retention
@@ -17,7 +18,7 @@ PRESENT = (CheckpointState.COMMITTED, CheckpointState.LOST, CheckpointState.QUAR
 """What a list of checkpoints shows; what is in the trash is `restore`'s."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ExperimentView:
     """One experiment.
 
@@ -36,8 +37,14 @@ class ExperimentView:
         """Bytes of the checkpoints that the store has."""
         return sum(info.nbytes for info in self.checkpoints if info.state is not CheckpointState.LOST)
 
-    def reasons(self) -> Mapping[str, Sequence[str]]:
-        """Why each checkpoint is kept, by id."""
+    def reasons_of(self, info: CheckpointInfo) -> tuple[str, ...] | None:
+        """Why a checkpoint is kept: empty if it is not, None if that cannot be told."""
+        if self.plan is None or info.state is not CheckpointState.COMMITTED:
+            return None
+        return self._reasons[info.id]
+
+    @cached_property
+    def _reasons(self) -> Mapping[str, tuple[str, ...]]:
         return {} if self.plan is None else {d.checkpoint.id: d.reasons for d in self.plan.decisions}
 
 
