@@ -34,7 +34,7 @@ void preallocate(const FileRef& file, std::uint64_t size);
 
 void write_all(const FileRef& file, bytes_view bytes, std::uint64_t offset);
 
-// Fills `bytes`; kTruncated, with the offset of the end, if the file ends before.
+// Fills `bytes`; kTruncated, with the offset of the first byte that is missing, if the file ends before.
 void read_all(const FileRef& file, std::span<std::byte> bytes, std::uint64_t offset);
 
 // fsync. A failure is final for the file: the kernel may report it once and forget the pages. Never call it again.

@@ -31,8 +31,9 @@ void set_threads(std::size_t count);
 
 // Runs block(0) ... block(count - 1) on the pool and returns when all have run.
 //
-// The first exception, of a block or of the interrupt check, is thrown here after the blocks that were running have
-// returned; blocks that had not begun are not run. Concurrent calls share the workers block by block. A single block,
+// After an exception, of a block or of the interrupt check, no further block begins, and it is thrown here when those
+// that were running have returned. Of several blocks that fail, the lowest one's exception is thrown, whatever the
+// number of workers. Concurrent calls share the workers block by block. A single block,
 // and every block of a call made by a block, runs on the calling thread.
 void parallel_blocks(std::size_t count, WorkKind kind, const WorkOptions& options,
                      const std::function<void(std::size_t)>& block);

@@ -52,9 +52,11 @@ ThreadPool& ThreadPool::instance() {
 
 bool ThreadPool::is_worker() noexcept { return this_thread_is_worker; }
 
-void ThreadPool::Job::cancel(std::exception_ptr cause) {
+void ThreadPool::Job::fail(std::size_t index, std::exception_ptr cause) {
   next = count;
-  if (!error) error = std::move(cause);
+  if (error && failed <= index) return;
+  error = std::move(cause);
+  failed = index;
 }
 
 void ThreadPool::run(std::size_t count, std::size_t limit, const InterruptCheck& interrupt, const Block& block) {
@@ -79,7 +81,7 @@ void ThreadPool::check_interrupt(Job& job, const InterruptCheck& interrupt, std:
     cause = std::current_exception();
   }
   lock.lock();
-  if (cause) job.cancel(cause);
+  if (cause) job.fail(0, std::move(cause));
 }
 
 void ThreadPool::start_workers(std::size_t wanted) {
@@ -122,7 +124,7 @@ void ThreadPool::run_block(Job& job, std::unique_lock<std::mutex>& lock) {
   }
   lock.lock();
   --job.running;
-  if (error) job.cancel(std::move(error));
+  if (error) job.fail(index, std::move(error));
   if (job.is_finished()) job.finished.notify_one();
 }
 

@@ -35,11 +35,13 @@ class ThreadPool {
     std::size_t next = 0;
     std::size_t running = 0;
     std::exception_ptr error = nullptr;
+    std::size_t failed = 0;  // the block that `error` is of
     std::condition_variable finished = {};
 
     bool can_run() const { return next < count && running < limit; }
     bool is_finished() const { return next == count && running == 0; }
-    void cancel(std::exception_ptr cause);
+    // Begins no more blocks. Blocks begin in order, so the lowest one that fails is always among those that ran.
+    void fail(std::size_t index, std::exception_ptr cause);
   };
 
   void start_workers(std::size_t wanted);

@@ -1,0 +1,73 @@
+#include <cerrno>
+
+#include "mckpt/file.hpp"
+#include "support.hpp"
+
+namespace mckpt {
+namespace {
+
+using testing::error_of;
+using testing::random_bytes;
+using testing::TempDirectory;
+using testing::TempFile;
+
+bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+
+TEST(RenameNoreplace, MovesFilesAndDirectories) {
+  const TempDirectory directory;
+  const TempFile file(directory / "a");
+  EXPECT_TRUE(rename_noreplace(directory / "a", directory / "b"));
+  EXPECT_FALSE(exists(directory / "a"));
+  EXPECT_TRUE(exists(directory / "b"));
+  ASSERT_EQ(mkdir((directory / "d").c_str(), 0700), 0);
+  EXPECT_TRUE(rename_noreplace(directory / "d", directory / "e"));
+  EXPECT_TRUE(exists(directory / "e"));
+}
+
+TEST(RenameNoreplace, LeavesAnExistingTargetAlone) {
+  const TempDirectory directory;
+  const TempFile source(directory / "a");
+  const TempFile target(directory / "b");
+  write_all(target.ref(), random_bytes(10, 1), 0);
+  const Error error = error_of([&] { static_cast<void>(rename_noreplace(directory / "a", directory / "b")); });
+  EXPECT_EQ(error.code(), ErrorCode::kExists);
+  EXPECT_EQ(error.context().path, directory / "b");
+  EXPECT_TRUE(exists(directory / "a"));
+  EXPECT_EQ(TempFile(directory / "b").content(), random_bytes(10, 1));
+}
+
+TEST(RenameNoreplace, LeavesAnEmptyDirectoryAlone) {
+  const TempDirectory directory;
+  ASSERT_EQ(mkdir((directory / "a").c_str(), 0700), 0);
+  ASSERT_EQ(mkdir((directory / "b").c_str(), 0700), 0);
+  const Error error = error_of([&] { static_cast<void>(rename_noreplace(directory / "a", directory / "b")); });
+  EXPECT_EQ(error.code(), ErrorCode::kExists);
+}
+
+TEST(RenameNoreplace, ReportsAMissingSource) {
+  const TempDirectory directory;
+  const Error error = error_of([&] { static_cast<void>(rename_noreplace(directory / "a", directory / "b")); });
+  EXPECT_EQ(error.code(), ErrorCode::kIo);
+  EXPECT_EQ(error.context().system_errno, ENOENT);
+  EXPECT_EQ(error.context().path, directory / "a");
+}
+
+// renameat2 answers EINVAL, as where the file system lacks RENAME_NOREPLACE, and so does rename.
+TEST(RenameNoreplace, ReportsWhatNoRenameCanDo) {
+  const TempDirectory directory;
+  ASSERT_EQ(mkdir((directory / "a").c_str(), 0700), 0);
+  const Error error = error_of([&] { static_cast<void>(rename_noreplace(directory / "a", directory / "a/b")); });
+  EXPECT_EQ(error.code(), ErrorCode::kIo);
+  EXPECT_EQ(error.context().system_errno, EINVAL);
+}
+
+TEST(SyncDirectory, SyncsDirectoriesOnly) {
+  const TempDirectory directory;
+  sync_directory(directory.path());
+  EXPECT_EQ(error_of([&] { sync_directory(directory / "missing"); }).context().system_errno, ENOENT);
+  const TempFile file(directory / "file");
+  EXPECT_EQ(error_of([&] { sync_directory(directory / "file"); }).context().system_errno, ENOTDIR);
+}
+
+}  // namespace
+}  // namespace mckpt
