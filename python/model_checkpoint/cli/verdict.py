@@ -73,14 +73,13 @@ def examine(target: Target, advance: Advance) -> Verdict:
     start = time.perf_counter()
     try:
         if target.is_file:
-            files, nbytes, flaws = _examine_file(target.path)
+            files, nbytes, flaws = _examine_file(target.path, advance)
         else:
-            files, nbytes, flaws = _examine_checkpoint(_open(target))
+            files, nbytes, flaws = _examine_checkpoint(_open(target), advance)
     except UnverifiableError:
         raise
     except (IntegrityError, CheckpointNotFoundError) as error:  # not even the manifest is there, or can be trusted
         files, nbytes, flaws = 0, 0, (Flaw("", str(error)),)
-    advance(target.nbytes)
     return Verdict(target, files, nbytes, time.perf_counter() - start, flaws)
 
 
@@ -91,20 +90,20 @@ def _open(target: Target) -> Contents:
     return open_at(target.root, target.info.path)
 
 
-def _examine_checkpoint(contents: Contents) -> tuple[int, int, tuple[Flaw, ...]]:
+def _examine_checkpoint(contents: Contents, advance: Advance) -> tuple[int, int, tuple[Flaw, ...]]:
     flaws: tuple[Flaw, ...] = ()
     try:
-        verify_contents(contents)
+        verify_contents(contents, advance)
     except IntegrityError as error:
         found = [flaw for file in contents.manifest.files for flaw in _flaws_of(contents.directory, file)]
         flaws = tuple(found) or (Flaw("", str(error)),)
     return len(contents.manifest.files), contents.manifest.nbytes, flaws
 
 
-def _examine_file(path: str) -> tuple[int, int, tuple[Flaw, ...]]:
+def _examine_file(path: str, advance: Advance) -> tuple[int, int, tuple[Flaw, ...]]:
     nbytes = os.path.getsize(path)
     try:
-        verify_file(path)
+        verify_file(path, advance=advance)
     except UnverifiableError:
         raise
     except IntegrityError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -235,8 +235,8 @@ def verify(path: str | os.PathLike[str]) -> VerifyReport | CheckpointVerifyRepor
     return verify_file(path)
 
 
-def verify_contents(contents: Contents) -> CheckpointVerifyReport:
-    """Check every byte of an open checkpoint."""
+def verify_contents(contents: Contents, advance: Callable[[int], None] | None = None) -> CheckpointVerifyReport:
+    """Check every byte of an open checkpoint; ``advance`` is told of the bytes that are done."""
     start = time.perf_counter()
     manifest = contents.manifest
     references(manifest.state, path=contents.manifest_file.path)
@@ -246,7 +246,7 @@ def verify_contents(contents: Contents) -> CheckpointVerifyReport:
         )
     contents.tensor_files  # noqa: B018 - headers first: they are small, and a swapped file shows at once
     for file in manifest.files:
-        check_file(contents.directory, file)
+        check_file(contents.directory, file, advance)
     seconds = time.perf_counter() - start
     return CheckpointVerifyReport(
         contents.directory, manifest.nbytes, manifest.digest, len(manifest.files), contents.extra, seconds

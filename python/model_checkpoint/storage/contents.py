@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,8 +153,13 @@ def open_contents(directory: str | os.PathLike[str]) -> Contents:
     return Contents(path, manifests.decode(read_fully(file, file.nbytes, 0), path=manifest_path), file)
 
 
-def check_file(directory: str, info: FileInfo) -> None:
+def check_file(directory: str, info: FileInfo, advance: Callable[[int], None] | None = None) -> None:
     """Read and check every byte of one file.
+
+    Args:
+        directory: The checkpoint.
+        info: The file, as the manifest has it.
+        advance: Told of the bytes that are done.
 
     Raises:
         CorruptionError: It is missing, or differs from what the manifest says.
@@ -163,8 +168,7 @@ def check_file(directory: str, info: FileInfo) -> None:
     """
     path = os.path.join(directory, info.name)
     if info.kind == "tensors":
-        plain = _open_tensors(directory, info)
-        plain.read(plain.whole(list(plain.header.entries)), None, "sha256")
+        _open_tensors(directory, info).verify("sha256", advance)
         return
     try:
         digest = blob_digest(path)
@@ -172,6 +176,8 @@ def check_file(directory: str, info: FileInfo) -> None:
         raise _missing(error, path) from None
     if digest != info.digest:
         raise CorruptionError("the file differs from its digest", path=path, rule="digest")
+    if advance is not None:
+        advance(info.nbytes)
 
 
 def _open_tensors(directory: str, info: FileInfo) -> PlainFile:

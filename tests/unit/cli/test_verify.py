@@ -6,6 +6,8 @@ import os
 import pytest
 
 from model_checkpoint import inspect
+from model_checkpoint.cli.target import Target
+from model_checkpoint.cli.verdict import examine
 
 
 def test_verifies_and_records(mckpt, root):
@@ -129,3 +131,13 @@ def test_a_store_that_cannot_be_written_is_verified_all_the_same(mckpt, root, di
 def test_needs_either_targets_or_all(mckpt, root, words):
     """Nothing to verify, or everything and something, is wrong usage."""
     assert mckpt("-C", root, "verify", *words).code == 2
+
+
+def test_progress_adds_up_to_all_bytes(root, directory_of):
+    """What a progress bar is told of is the size of the files, for a checkpoint and for a plain file."""
+    for path in (directory_of(10), directory_of(10) / "model.safetensors"):
+        told = []
+        verdict = examine(Target(str(path)), told.append)
+        assert not verdict.flaws
+        assert len(told) > 1
+        assert sum(told) == verdict.nbytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -23,6 +23,7 @@ __all__ = ["Check", "PlainFile", "Span", "grouped", "open_plain"]
 
 Check: TypeAlias = Literal["sha256", "crc32c", "none"]
 
+_REPORTED_BYTES = 256 * _native.CHUNK_BYTES
 _CHECKS: dict[str, Check] = {"full": "sha256", "fast": "crc32c", "none": "none"}
 
 
@@ -111,6 +112,31 @@ class PlainFile:
             first_chunks=None if check == "none" else first_chunks,
             check=check,
         )
+
+    def verify(self, check: Check, advance: Callable[[int], None] | None = None) -> None:
+        """Read and check all stored tensors.
+
+        Args:
+            check: How to check.
+            advance: Told of the bytes that are done, a few hundred MB at a time, the header first. Without it, one
+                read does all.
+
+        Raises:
+            CorruptionError: A chunk differs from its digest, or the file ends early.
+            StorageError: A read failed.
+        """
+        if advance is None:
+            self.read(self.whole(list(self.header.entries)), None, check)
+            return
+        advance(self.header.data_offset)
+        pieces = (
+            Span(name, begin, min(begin + _REPORTED_BYTES, entry.nbytes))
+            for name, entry in self.header.entries.items()
+            for begin in range(0, entry.nbytes, _REPORTED_BYTES)
+        )
+        for group in grouped(pieces, _REPORTED_BYTES):
+            self.read(group, None, check)
+            advance(sum(span.end - span.begin for span in group))
 
     def read_range(self, name: str, begin: int, end: int, dest: memoryview, check: Check) -> None:
         """Read any range of a stored tensor's bytes, checking the whole chunks that it touches.

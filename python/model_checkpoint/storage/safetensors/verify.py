@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,7 +53,11 @@ class Damage:
 
 
 def verify_file(
-    path: str | os.PathLike[str], *, level: Literal["full", "fast"] = "full", nofollow: bool = False
+    path: str | os.PathLike[str],
+    *,
+    level: Literal["full", "fast"] = "full",
+    nofollow: bool = False,
+    advance: Callable[[int], None] | None = None,
 ) -> VerifyReport:
     """Check a whole file, header and data.
 
@@ -61,6 +65,7 @@ def verify_file(
         path: The file.
         level: ``"full"`` by SHA-256, ``"fast"`` by CRC-32C.
         nofollow: Whether to refuse a final symbolic link, as inside a store.
+        advance: Told of the bytes that are done.
 
     Raises:
         CorruptionError: The header or a chunk differs from its digest; names the first chunk that was found.
@@ -70,8 +75,7 @@ def verify_file(
     """
     start = time.perf_counter()
     plain = open_plain(path, nofollow=nofollow)
-    check = plain.check(level)
-    plain.read(plain.whole(list(plain.header.entries)), None, check)
+    plain.verify(plain.check(level), advance)
     chunks = sum(chunk_count(entry.nbytes) for entry in plain.header.entries.values())
     seconds = time.perf_counter() - start
     return VerifyReport(plain.path, plain.header.file_bytes, chunks, str(plain.header.digest), seconds)
