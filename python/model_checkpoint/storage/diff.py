@@ -97,7 +97,7 @@ def diff(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> Difference:
         unchanged=len(both) - len(changed),
         values=_changes(first.values, second.values),
         metrics=_changes(first.metrics, second.metrics),
-        files=tuple(sorted(name for name, _ in first.blobs.items() ^ second.blobs.items())),
+        files=tuple(sorted({name for name, _ in first.blobs.items() ^ second.blobs.items()})),
     )
 
 
