@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-STEPS = 500
+STEPS = 400
 
 
 def say(title: str) -> None:
@@ -44,7 +44,7 @@ def train_to_the_end(root: Path, experiment: str) -> str:
     output, _ = process.communicate()
     if process.returncode != 0:
         raise SystemExit(f"training ended with {process.returncode}")
-    return output[: output.find("step ")].strip() if "step " in output else output.strip()
+    return output.partition("\nstep ")[0]
 
 
 def train_and_kill(root: Path, experiment: str, after_step: int) -> int:
@@ -66,8 +66,8 @@ def train_and_kill(root: Path, experiment: str, after_step: int) -> int:
     time.sleep(random.uniform(0, 0.005))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    left = [path.name for path in staging.iterdir()]
-    print(f"killed with SIGKILL after step {step}; half-written and invisible: {len(left)} staging directory")
+    left = [path.name for path in staging.iterdir() if path.is_dir()]
+    print(f"killed with SIGKILL after step {step}; half-written and invisible: .staging/{', '.join(left)}")
     return step
 
 

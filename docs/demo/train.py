@@ -52,7 +52,7 @@ def digits() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def network() -> nn.Sequential:
     return nn.Sequential(
-        nn.Linear(64, 1536), nn.ReLU(), nn.Dropout(0.2), nn.Linear(1536, 1536), nn.ReLU(), nn.Linear(1536, 10)
+        nn.Linear(64, 1024), nn.ReLU(), nn.Dropout(0.2), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 10)
     )
 
 
@@ -97,6 +97,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=Path)
     parser.add_argument("--experiment", default="digits")
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=400)
     arguments = parser.parse_args()
     train(arguments.root, arguments.experiment, arguments.steps)

@@ -53,7 +53,7 @@ class Staging:
 
     def abandon(self) -> None:
         """Remove the directory. What cannot be removed now is left to `StagingArea.reclaim`."""
-        with contextlib.suppress(StorageError):
+        with contextlib.suppress(OSError):
             remove_tree(self.path)
             os.unlink(self.owner)
         os.close(self.owner_fd)
