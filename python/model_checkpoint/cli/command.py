@@ -62,9 +62,15 @@ def command(name: str) -> Callable[[Callable[Concatenate[Session, Arguments], Ex
             session = Session(resolve_root(given.get(_key("root"))), bool(given.get(_key("json"))))
             return function(session, *args, **kwargs)
 
-        return click.command(name)(with_shared_options(call))
+        made = click.command(name)(call)
+        made.params.extend(_SHARED)
+        return made
 
     return decorate
+
+
+def _shared_options() -> list[click.Parameter]:
+    return click.command()(with_shared_options(lambda: None)).params
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
@@ -75,3 +81,6 @@ def _remember(context: click.Context, parameter: click.Parameter, value: object)
 
 def _key(option: str) -> str:
     return f"{__name__}.{option}"  # the group and its command share one `meta` with all of click
+
+
+_SHARED = _shared_options()

@@ -29,9 +29,9 @@ _VALUE_WIDTH = 60
 @click.argument("b", metavar="REF|PATH")
 @click.option("-a", "--all", "everything", is_flag=True, help=f"List everything, not only {_SHOWN} of each kind.")
 def diff_command(session: Session, *, a: str, b: str, everything: bool) -> ExitCode:
-    """Compare two checkpoints or files: tensors, other values of the state, metrics, further files.
+    """Compare two checkpoints or files.
 
-    Digests are compared; no tensor is read.
+    Tensors are compared by their digests and not read; other values of the state, metrics and files are compared too.
     """
     from model_checkpoint.storage.diff import diff
 

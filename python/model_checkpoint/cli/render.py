@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -217,10 +216,11 @@ def _has_colour() -> bool:
 
 
 def _line_width() -> int | None:
-    """Columns of a line, or None where there is no limit."""
-    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
-        return shutil.get_terminal_size().columns
-    return None
+    """Columns of a line, or None where there is no limit. (`shutil` would ask the same, and costs its import.)"""
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
+    return (os.get_terminal_size(sys.stdout.fileno()).columns or None) if sys.stdout.isatty() else None
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------

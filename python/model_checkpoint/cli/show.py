@@ -61,7 +61,7 @@ class _Portrait:
 @command("show")
 @click.argument("ref")
 def show_command(session: Session, *, ref: str) -> ExitCode:
-    """Show one checkpoint: its files, its metrics, why it is kept, where it comes from."""
+    """Show all that is known of one checkpoint."""
     root = session.store_root
     with Listing.open(root) as listing:
         info = _resolve(listing, ref)

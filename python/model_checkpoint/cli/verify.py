@@ -35,10 +35,10 @@ _COLUMNS = [
 @click.argument("targets", metavar="[REF|PATH]...", nargs=-1)
 @click.option("-a", "--all", "everything", is_flag=True, help="Every checkpoint of the store.")
 def verify_command(session: Session, *, targets: tuple[str, ...], everything: bool) -> ExitCode:
-    """Verify checkpoints or files: every byte is read and compared with its SHA-256.
+    """Read every byte and name what is damaged.
 
-    Names every damaged file, tensor and chunk, and ends with 4 if there is any. The catalog remembers when a checkpoint
-    was verified.
+    Every chunk is compared with its SHA-256. Damaged files, tensors and chunks are named, and the exit code is 4 if
+    there are any. The catalog remembers when a checkpoint was verified.
     """
     if everything == bool(targets):
         raise ConfigurationError("name what to verify, or say --all")
