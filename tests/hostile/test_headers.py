@@ -20,6 +20,7 @@ from model_checkpoint.errors import (
     FormatError,
     IntegrityError,
     StorageError,
+    UnsupportedStateError,
     UnsupportedVersionError,
     UnverifiedWarning,
 )
@@ -75,6 +76,8 @@ def view(shape, strides, offset, of="a"):
 
 
 SIX = f',"a":{entry(shape="[2,3]", offsets="[0,6]")}'
+
+I64 = f',"a":{entry(dtype=chr(34) + "I64" + chr(34), offsets="[0,8]")}'
 
 CASES = {
     # length
@@ -259,6 +262,8 @@ CASES = {
         aliased(view([1], [1], 0), f',"a":{entry(dtype=chr(34) + "F4" + chr(34), shape="[2]")}'),
     ),
     "view of rank 65": ("shape", aliased(view([1] * 65, [1] * 65, 0))),
+    "view of more bytes than addresses": ("aliases", aliased(view([2**61], [0], 0), I64, b"12345678")),
+    "empty view that cannot be counted": ("aliases", aliased(view([0, 2**40, 2**40], [1, 1, 1], 0))),
     "view of 2^80 elements": ("shape", aliased(view([2**40, 2**40], [0, 0], 0))),
 }
 
@@ -415,6 +420,16 @@ def test_both_parsers_see_the_same_tensors():
             }
             seen += 1
     assert seen > 300
+
+
+def test_an_empty_shape_beyond_what_numpy_counts_is_named(tmp_path):
+    """A valid file may hold empty tensors that one framework has no shape for."""
+    path = tmp_path / "file"
+    path.write_bytes(one(dtype='"F64"', shape=f"[0,{2**61}]", offsets="[0,0]", data=b""))
+    assert load_file(path, verify="none")["a"].shape == (0, 2**61)
+    for mmap in (False, True):
+        with pytest.raises(UnsupportedStateError, match="'a'"):
+            load_file(path, framework="numpy", verify="none", mmap=mmap)
 
 
 def test_refusing_takes_no_memory(tmp_path):

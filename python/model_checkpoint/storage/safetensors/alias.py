@@ -125,3 +125,6 @@ def check_alias(name: str, alias: Alias, stored: Mapping[str, Stored]) -> None:
         raise BrokenRule("aliases", f"a view into packed elements ({target.dtype})", name)
     if alias.view.end > math.prod(target.shape):
         raise BrokenRule("aliases", f"the view reaches beyond its target {alias.of!r}", name)
+    # With strides of zero a view may be larger than its target, but not than an address space.
+    if math.prod(max(n, 1) for n in alias.view.shape) * DTYPES[target.dtype].bits // 8 > MAX_DIMENSION:
+        raise BrokenRule("aliases", "the view has more elements than can be counted", name)

@@ -61,14 +61,14 @@ class NumpyAdapter:
         np.frombuffer(dest, tensor.dtype.newbyteorder("<")).reshape(tensor.shape)[...] = tensor
 
     def allocate(self, spec: TensorSpec) -> tuple[Array, Buffer]:
-        tensor = np.empty(spec.shape, _dtype(spec))
+        tensor = _empty(spec)
         return tensor, tensor.reshape(-1).view(np.uint8).data
 
     def wrap(self, spec: TensorSpec, memory: memoryview, offset: int) -> Array:
         dtype = _dtype(spec)
         count = spec.nbytes // dtype.itemsize
         if count == 0:
-            return np.empty(spec.shape, dtype)
+            return _empty(spec)
         tensor = np.frombuffer(memory, dtype, count, offset).reshape(spec.shape)
         return tensor if tensor.flags.aligned else tensor.copy()
 
@@ -95,6 +95,13 @@ class NumpyAdapter:
 
     def copy_in(self, tensor: Array, value: Array) -> None:
         tensor[...] = value
+
+
+def _empty(spec: TensorSpec) -> Array:
+    try:
+        return np.empty(spec.shape, _dtype(spec))
+    except ValueError as error:  # dimensions beside a 0 whose product is beyond the address space
+        raise UnsupportedStateError(f"numpy cannot hold the shape: {error}", where=spec.name) from None
 
 
 def _foreign_name(dtype: np.dtype[Any]) -> str | None:

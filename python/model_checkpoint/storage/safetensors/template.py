@@ -79,7 +79,7 @@ def header_template(
         tail="".join(['"', *pairs, "}", *entries, "}"]).encode(),
         table_bytes=sum(map(chunk_count, layout.sizes)) * CHUNK_ENTRY_BYTES,
     )
-    if template.nbytes > MAX_HEADER_BYTES:
+    if template.nbytes - LENGTH_BYTES > MAX_HEADER_BYTES:
         raise ConfigurationError(
             f"the header would have {template.nbytes} bytes, the format allows {MAX_HEADER_BYTES}; use several files"
         )
