@@ -74,8 +74,9 @@ class Janitor:
         check_plan(plan, now=utc_now(), force=force)
         if plan.removed:
             self._emit(RetentionPlanned(experiment, plan.removed, plan.freed_bytes))
+        reason = f"not kept by {plan.policy}" + (" (forced)" if force else "")
         for checkpoint in plan.removed:
-            self._try_remove(checkpoint, f"not kept by {plan.policy}")
+            self._try_remove(checkpoint, reason)
 
     def restore(self, checkpoint_id: str) -> CheckpointInfo:
         """Bring a checkpoint back from the trash, with all that was said of it.

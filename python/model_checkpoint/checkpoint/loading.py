@@ -27,12 +27,21 @@ class Loader:
         store: Where checkpoints are.
         cache: Where to look first, and to leave what was read; None for nowhere.
         emit: Who hears of it.
+        found_intact: Is told of each checkpoint of which a load has checked every byte.
     """
 
-    def __init__(self, store: Store, cache: CheckpointCache | None, emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        cache: CheckpointCache | None,
+        *,
+        emit: Callable[[Event], None],
+        found_intact: Callable[[CheckpointInfo], None],
+    ) -> None:
         self._store = store
         self._cache = cache
         self._emit = emit
+        self._found_intact = found_intact
 
     def load(
         self,
@@ -60,8 +69,10 @@ class Loader:
         elif not cached:
             contents = _part(self._store.open(checkpoint), components, checkpoint)
             state = read_state(contents, device=device, mmap=mmap, verify=verify)
-            if is_plain_load and verify in ("full", "auto") and components is None:
-                self.remember(checkpoint, lambda: state)
+            if checks(verify) == "sha256" and components is None:
+                self._found_intact(checkpoint)
+                if is_plain_load:
+                    self.remember(checkpoint, lambda: state)
         self._emit(CheckpointLoaded(checkpoint, time.perf_counter() - start, cached))
         return state
 
@@ -87,6 +98,8 @@ class Loader:
             contents.check_blobs()
         if checkpoint.backend == DEFAULT_BACKEND:
             report = load_into(contents, target, check, device=device, strict=strict)
+            if check == "sha256" and not (report.skipped or report.unexpected or report.mismatched):
+                self._found_intact(checkpoint)
         else:
             report = _give(read_state(contents, device=device, verify=verify), target, checkpoint, strict=strict)
         self._emit(CheckpointLoaded(checkpoint, time.perf_counter() - start, cached=False))

@@ -12,13 +12,15 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from model_checkpoint.analytics.selection import check_mode
+from model_checkpoint.checkpoint.arguments import check_options, checked_alias, checked_part, checked_step
 from model_checkpoint.checkpoint.cache import CheckpointCache
 from model_checkpoint.checkpoint.cleaning import Janitor
 from model_checkpoint.checkpoint.handle import SaveHandle
 from model_checkpoint.checkpoint.keep import Keep
+from model_checkpoint.checkpoint.listeners import Listeners
 from model_checkpoint.checkpoint.loading import Loader
 from model_checkpoint.checkpoint.metrics_log import MetricsLog, as_metrics
-from model_checkpoint.checkpoint.parts import ProcessRandom, as_part
+from model_checkpoint.checkpoint.parts import ProcessRandom
 from model_checkpoint.checkpoint.progress import Progress
 from model_checkpoint.checkpoint.remarks import Remarks, check_tags
 from model_checkpoint.checkpoint.resume import RNG, ResumeReport, restore_run
@@ -28,17 +30,16 @@ from model_checkpoint.checkpoint.saving import Saver, SaveRequest
 from model_checkpoint.checkpoint.signals import StopRequest
 from model_checkpoint.checkpoint.snapshot import SnapshotArena
 from model_checkpoint.checkpoint.workspace import Workspace
-from model_checkpoint.database.refs import check_alias
 from model_checkpoint.errors import (
     CatalogDamagedError,
     CatalogError,
     ConfigurationError,
     IntegrityError,
     SaveError,
+    StorageError,
 )
-from model_checkpoint.events import Event, EventSink, RetentionFailed, RunResumed, SaveSkipped
+from model_checkpoint.events import EventSink, RetentionFailed, RunResumed, SaveSkipped
 from model_checkpoint.storage.backends import get_backend
-from model_checkpoint.storage.names import is_component
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo, Mode, VerifyLevel
 from model_checkpoint.utils.clock import utc_now
 
@@ -101,12 +102,12 @@ class CheckpointManager:
         sinks: Sequence[EventSink] = (),
         trash_for_s: float = 0.0,
     ) -> None:
-        _check_options(when_busy=when_busy, on_sigterm=on_sigterm, trash_for_s=trash_for_s, keep=keep)
+        check_options(when_busy=when_busy, on_sigterm=on_sigterm, trash_for_s=trash_for_s, keep=keep)
         check_mode(mode)
         get_backend(backend)
         self._keep, self._save_when, self._when_busy, self._on_sigterm = keep, save_when, when_busy, on_sigterm
         self._progress = Progress(progress)
-        self._sinks: tuple[EventSink, ...] = (self._progress, *sinks)
+        self._emit = Listeners((self._progress, *sinks)).emit
         self._parts: dict[str, Any] = {}
         self._resumed_from: str | None = None
         arena = SnapshotArena(memory_budget_bytes)
@@ -120,8 +121,8 @@ class CheckpointManager:
             if on_sigterm is not None:
                 opened.enter_context(self._stop)
             self._opened = opened.pop_all()
-        self._loader = Loader(self._workspace.store, cache, self._emit)
         self._remarks = Remarks(self._workspace)
+        self._loader = Loader(self._workspace.store, cache, emit=self._emit, found_intact=self._note_intact)
         self._janitor = Janitor(self._workspace, self._emit, timedelta(seconds=trash_for_s))
         self._metrics = MetricsLog(experiment, self._workspace.catalog.log_metrics)
         self._saver = Saver(
@@ -152,14 +153,8 @@ class CheckpointManager:
             ConfigurationError: A part cannot be changed in place, or its name is taken or cannot be a file's.
         """
         self._enter()
-        taken = {name.lower() for name in (*self._parts, RNG)}
         for name, value in parts.items():
-            if not is_component(name):
-                raise ConfigurationError(f"a part cannot be named {name!r}: its name becomes that of a file")
-            if name.lower() in taken:
-                raise ConfigurationError(f"there is already a part named {name!r}")
-            self._parts[name] = as_part(name, value)
-            taken.add(name.lower())
+            self._parts[name] = checked_part(name, value, self._parts)
 
     def resume(self, ref: str | int = "latest", *, strict: bool = False) -> ResumeReport:
         """Put the tracked parts and the random state back to where a checkpoint was saved.
@@ -271,13 +266,13 @@ class CheckpointManager:
         began_at = time.perf_counter()
         self._enter()
         request = SaveRequest(
-            step=_checked_step(step),
+            step=checked_step(step),
             state={**self._tracked(), RNG: ProcessRandom()},
             metrics=as_metrics(metrics or {}),
             metadata=metadata or {},
             files=files or {},
             tags=check_tags(tags or {}),
-            alias=_checked_alias(alias),
+            alias=checked_alias(alias),
             parent=self._resumed_from,
         )
         is_last = self.stopping and self._on_sigterm == "save"
@@ -392,7 +387,7 @@ class CheckpointManager:
         components: Sequence[str] | None = None,
         strict: bool = True,
     ) -> Any:
-        """Load a checkpoint's state.
+        """Load a checkpoint's state. If that checks all of its bytes, the checkpoint counts as verified from then on.
 
         Args:
             ref: Which; see `info`.
@@ -529,18 +524,18 @@ class CheckpointManager:
         except Exception as error:  # noqa: BLE001 - see above; a policy of the user's own may raise anything
             self._emit(RetentionFailed(self._experiment.name, error))
 
+    def _note_intact(self, checkpoint: CheckpointInfo) -> None:
+        """Remember that a load has found every byte intact; a store that cannot be written to is no error here."""
+        if checkpoint.verified_at is None:
+            try:
+                self._remarks.set_verified(checkpoint, utc_now())
+            except (CatalogError, StorageError) as error:
+                _log.info("%s is intact, but that could not be noted: %s", checkpoint.ref, error)
+
     def _point_to_older(self, checkpoint: CheckpointInfo, error: IntegrityError) -> None:
         older = [info for info in self._workspace.catalog.list(checkpoint.experiment) if info.seq < checkpoint.seq]
         if older:
             error.add_note(f"{checkpoint.ref} is damaged; the checkpoint before it is {older[0].ref}")
-
-    def _emit(self, event: Event) -> None:
-        """Tell all listeners. What they raise is logged: no save depends on who hears of it."""
-        for sink in self._sinks:
-            try:
-                sink.emit(event)
-            except Exception:  # noqa: BLE001 - of a listener, see above
-                _log.exception("a listener failed on %s", type(event).__name__)
 
 
 EnhancedCheckpointManager = CheckpointManager
@@ -565,26 +560,3 @@ def _open(
 
 def _stored_policy(experiment: ExperimentInfo) -> Keep:
     return Keep.all() if experiment.keep is None else Keep.parse(experiment.keep)
-
-
-def _checked_step(step: object) -> int:
-    if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step < 2**63:
-        raise ConfigurationError(f"a step is a whole number of at least 0, not {step!r}")
-    return step
-
-
-def _checked_alias(alias: str | None) -> str | None:
-    if alias is not None:
-        check_alias(alias)
-    return alias
-
-
-def _check_options(*, when_busy: object, on_sigterm: object, trash_for_s: float, keep: object) -> None:
-    if when_busy not in ("wait", "skip"):
-        raise ConfigurationError(f"when_busy is {when_busy!r}; it must be 'wait' or 'skip'")
-    if on_sigterm not in (None, "save", "flag"):
-        raise ConfigurationError(f"on_sigterm is {on_sigterm!r}; it must be 'save', 'flag' or None")
-    if not 0 <= trash_for_s < float("inf"):
-        raise ConfigurationError(f"trash_for_s is {trash_for_s!r}; it must be a number of at least 0")
-    if keep is not None and not isinstance(keep, Keep):
-        raise ConfigurationError(f"keep is {keep!r}; it must be a policy such as Keep.last(3) | Keep.best(2)")

@@ -3,14 +3,15 @@
     in the caller's thread      1. take the state of the parts apart: a tree, and tensors that are still the run's own
                                 2. lay out the files; copy the tensors to the arena
     in the save's thread        3. commit: see `storage.commit`; its last step records alias and tags, too
-                                4. the event is sent, the handle is done
-                                5. only now, the cleanup
+                                4. the handle is done
+                                5. only now: the event, the cache, the cleanup
 
 A save in the foreground does the same without the copy, from the tensors themselves.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +34,8 @@ from model_checkpoint.utils.clock import utc_now
 from model_checkpoint.utils.strict_json import JsonValue
 
 __all__ = ["SaveRequest", "Saver"]
+
+_log = logging.getLogger("model_checkpoint")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +117,22 @@ class Saver:
         nbytes = sum(file.nbytes for file in draft.files)
         self._emit(SaveStarted(draft.experiment, draft.step, nbytes, background))
 
-        def job() -> CheckpointInfo:
-            checkpoint = self._commit(draft, request)
-            self._remember(checkpoint, lambda: state_of(flat.tree, tensors))
-            seconds = time.perf_counter() - began_at
-            monitor, best = self._experiment.monitor, self._is_best(checkpoint)
-            waited_s = stall_s if background else seconds
-            self._emit(CheckpointSaved(checkpoint, waited_s, seconds, background, best, monitor))
-            return checkpoint
+        saved: list[CheckpointInfo] = []
 
-        return self.slot.start(request.step, job, follow_up, background=background)
+        def job() -> CheckpointInfo:
+            saved.append(self._commit(draft, request))
+            return saved[0]
+
+        def afterwards() -> None:
+            seconds = time.perf_counter() - began_at
+            try:
+                self._announce(saved[0], stall_s if background else seconds, seconds, background=background)
+                self._remember(saved[0], lambda: state_of(flat.tree, tensors))
+            except Exception:  # noqa: BLE001 - the checkpoint is durable: nothing may report it as failed any more
+                _log.exception("%s is saved, but was not announced", saved[0].ref)
+            follow_up()
+
+        return self.slot.start(request.step, job, afterwards, background=background)
 
     def _draft(self, request: SaveRequest, tree: JsonValue, tensors: Sequence[StagedFile]) -> Draft:
         if self._backend != DEFAULT_BACKEND:
@@ -146,6 +155,10 @@ class Saver:
         except BaseException as error:
             self._emit(SaveFailed(draft.experiment, draft.step, error))
             raise
+
+    def _announce(self, checkpoint: CheckpointInfo, stall_s: float, seconds: float, *, background: bool) -> None:
+        best, monitor = self._is_best(checkpoint), self._experiment.monitor
+        self._emit(CheckpointSaved(checkpoint, stall_s, seconds, background, best, monitor))
 
     def _is_best(self, checkpoint: CheckpointInfo) -> bool:
         monitor = self._experiment.monitor

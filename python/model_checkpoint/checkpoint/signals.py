@@ -8,6 +8,7 @@ not hear of it.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -31,6 +32,7 @@ class StopRequest:
         self.is_set = False
         self._previous: Any = signal.SIG_DFL
         self._installed = False
+        self._pid = 0
 
     def install(self) -> Self:
         """Begin to listen.
@@ -42,6 +44,7 @@ class StopRequest:
             raise ConfigurationError("on_sigterm needs the manager to be made in the main thread")
         self._previous = signal.signal(signal.SIGTERM, self._note) or signal.SIG_DFL  # None: set by foreign code
         self._installed = True
+        self._pid = os.getpid()
         return self
 
     def restore(self) -> None:
@@ -62,7 +65,7 @@ class StopRequest:
         self.restore()
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        if self.is_set:
+        if self.is_set or os.getpid() != self._pid:  # a forked child has inherited the handler, not the training
             self.restore()
             signal.raise_signal(number)
             return

@@ -1,7 +1,6 @@
 """The manager over real files, a real catalog and real torch."""
 
 # ruff: noqa: NPY002 - the global random state is what is restored
-# ruff: noqa: PT012 - what is raised leaves the manager's block
 
 import json
 import logging
@@ -515,8 +514,7 @@ def test_a_worsening_run_keeps_the_best_and_the_newest(open_manager, weight):
         for step in range(30):
             weight.fill_(step)
             ckpts.save(step, metrics={"loss": float(step)})
-            assert ckpts.load("latest")["weight"][0].item() == step
-        ckpts.wait()
+            assert ckpts.info("latest").step == step
         assert steps_of(ckpts) == [0, 1, 29]
         assert ckpts.best.step == 0
         weight.zero_()
@@ -730,6 +728,33 @@ def test_verify_reads_every_byte_and_remembers(open_manager, weight, tmp_path):
         with pytest.raises(mc.CorruptionError):
             ckpts.verify(1)
         assert ckpts.info(1).verified_at is None
+
+
+def test_a_load_that_checks_everything_counts_as_verification(open_manager, weight):
+    """A whole, full load stamps the checkpoint; a part of it, or a weaker check, does not."""
+    with open_manager() as ckpts:
+        ckpts.track(weight=weight, other=[1])
+        for step in range(4):
+            ckpts.save(step).result()
+        ckpts.load(0)
+        ckpts.load(1, verify="fast")
+        ckpts.load(2, components=["other"])
+        ckpts.load(2, into={"weight": weight})
+        ckpts.resume(3)
+        assert [info.verified_at is not None for info in ckpts.list()] == [True, False, False, True]
+
+
+def test_a_forked_child_dies_by_sigterm(open_manager):
+    """Worker processes that inherit the handler are not the ones that save and stop."""
+    import signal
+
+    with open_manager(on_sigterm="flag") as ckpts:
+        child = os.fork()
+        if child == 0:
+            signal.raise_signal(signal.SIGTERM)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+        assert not ckpts.stopping
 
 
 def test_should_save_asks_the_policy(open_manager, weight):
