@@ -148,7 +148,9 @@ def test_json_that_others_might_read_differently_is_refused(body, rule):
     assert error.value.rule == rule
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b'{"digest":"', b"\xef\xbb\xbf" + forged(), b" " + forged(), b"[]", b"\0" * 100])
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b'{"digest":"', b"\xef\xbb\xbf" + forged(), b" " + forged(), b"[]", b"\0" * 100]
+)
 def test_what_does_not_begin_like_a_manifest_is_none(raw):
     """The digest stands at a fixed place, so that it is checked before anything is parsed."""
     with pytest.raises(FormatError) as error:

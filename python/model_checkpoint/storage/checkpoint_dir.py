@@ -127,8 +127,10 @@ def save(
     )
     area = StagingArea(os.path.join(os.path.dirname(target), ".staging"))
     area.reclaim()
-    manifest = commit(draft, area=area, target=target, strict=strict)
-    area.tidy()
+    try:
+        manifest = commit(draft, area=area, target=target, strict=strict)
+    finally:
+        area.tidy()
     return Receipt(os.fspath(directory), manifest.nbytes, manifest.digest, time.perf_counter() - start)
 
 

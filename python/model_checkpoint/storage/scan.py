@@ -126,7 +126,8 @@ class _Scanner:
         try:
             info = open_at(self._root, path, origin).manifest.info(path)
         except CheckpointError as error:
-            self.quarantined.append(Quarantined(path, str(error)))
+            if os.path.lexists(os.path.join(self._root, path)):  # else somebody has just moved it
+                self.quarantined.append(Quarantined(path, str(error)))
             return
         annotation = self._annotation(info)
         info = with_annotation(info, annotation)

@@ -117,6 +117,7 @@ class StagingArea:
                 return Staging(path, owner, fd)
         except BaseException:
             os.close(fd)
+            os.unlink(owner)
             raise
         os.close(fd)
         return None

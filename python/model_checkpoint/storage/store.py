@@ -23,6 +23,7 @@ from model_checkpoint.storage.durable import make_directories, storage_errors
 from model_checkpoint.storage.experiments import read_experiment, write_experiment
 from model_checkpoint.storage.leases import is_in_use
 from model_checkpoint.storage.names import (
+    MANIFEST_NAME,
     check_experiment,
     checkpoint_name,
     parse_checkpoint_name,
@@ -205,8 +206,7 @@ class Store:
             Quarantined(f"{experiment}/{name}", "it has no manifest")
             for experiment in self._experiment_names()
             for name in _names(os.path.join(self.root, experiment))
-            if parse_checkpoint_name(name) is not None
-            and not os.path.lexists(os.path.join(self.root, experiment, name, "manifest.json"))
+            if parse_checkpoint_name(name) is not None and _has_no_manifest(os.path.join(self.root, experiment, name))
         ]
 
     def _remove_temporaries(self) -> None:
@@ -264,6 +264,11 @@ def _names(directory: str) -> list[str]:
         return []
     except OSError as error:
         raise StorageError.from_os_error(error, "cannot list", path=directory) from error
+
+
+def _has_no_manifest(directory: str) -> bool:
+    """Whether a directory is there, and has none. In this order: it may be on its way to the trash."""
+    return not os.path.lexists(os.path.join(directory, MANIFEST_NAME)) and os.path.lexists(directory)
 
 
 def _is_old(path: str) -> bool:

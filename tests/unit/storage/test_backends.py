@@ -86,7 +86,8 @@ def test_a_backend_that_writes_nothing_commits_nothing(tmp_path):
     store = Store(tmp_path)
     with pytest.raises(StateError, match="Empty has not written"):
         commit(store, Empty(), "empty", {})
-    assert store.scan().checkpoints == () and os.listdir(tmp_path / ".staging") == []
+    assert store.scan().checkpoints == ()
+    assert os.listdir(tmp_path / ".staging") == []
 
 
 @pytest.mark.parametrize("name", ["Upper", "", "a/b", "../x", "a b", 5, "x" * 65])
@@ -125,7 +126,8 @@ def test_built_in_backends_write_any_state_to_one_file(tmp_path, name):
     w = torch.arange(4.0)
     backend.save(STATE | {"shared": [w, w[1:]]}, path)
     back = backend.load(path)
-    assert type(back["model"]) is OrderedDict and torch.equal(back["model"]["weight"], STATE["model"].weight)
+    assert type(back["model"]) is OrderedDict
+    assert torch.equal(back["model"]["weight"], STATE["model"].weight)
     assert (back["opt"], back["n"]) == (STATE["opt"], STATE["n"])
     back["shared"][0][1] = 7
     assert back["shared"][1][0] == 7

@@ -116,7 +116,8 @@ def test_training_goes_on_bit_for_bit_after_a_load(tmp_path, optimizer, schedule
     resumed = parts_of(optimizer, scheduler)
     run(resumed, range(2), seed=9)
     report = load(tmp_path / "state", into=dict(zip(NAMES, resumed, strict=True)))
-    assert report.is_complete and report.tensors > 10
+    assert report.is_complete
+    assert report.tensors > 10
     run(resumed, range(6, 12), seed=1)
 
     for ours, theirs in zip(resumed[0].state_dict().values(), straight[0].state_dict().values(), strict=True):
@@ -184,7 +185,12 @@ def test_transformers_opens_a_sharded_checkpoint(tmp_path):
     transformers = pytest.importorskip("transformers")
     config = transformers.GPT2Config(n_layer=2, n_embd=16, n_head=2, vocab_size=64, n_positions=16)
     model = transformers.GPT2LMHeadModel(config)
-    save({"model": model, "n": 1}, tmp_path / "s", files={"config.json": config.to_json_string().encode()}, shard_bytes=9000)
+    save(
+        {"model": model, "n": 1},
+        tmp_path / "s",
+        files={"config.json": config.to_json_string().encode()},
+        shard_bytes=9000,
+    )
     assert len(list((tmp_path / "s").glob("model-*.safetensors"))) > 2
     theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "s")
     assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in model.state_dict().items())
@@ -254,7 +260,12 @@ def test_verify_and_inspect_report_what_is_there(tmp_path):
     receipt = save({"model": network(), "n": 1}, tmp_path / "s", files={"config.json": b"{}"})
     (tmp_path / "s" / "stray.txt").write_text("x")
     report = verify(tmp_path / "s")
-    assert (report.digest, report.nbytes, report.files, report.extra) == (receipt.digest, receipt.nbytes, 2, ("stray.txt",))
+    assert (report.digest, report.nbytes, report.files, report.extra) == (
+        receipt.digest,
+        receipt.nbytes,
+        2,
+        ("stray.txt",),
+    )
     shown = inspect(tmp_path / "s")
     assert isinstance(shown, CheckpointReport)
     assert [tensor.name for tensor in shown.files["model.safetensors"].tensors] == list(network().state_dict())
@@ -267,7 +278,8 @@ def test_every_level_loads_a_sound_checkpoint(tmp_path, level):
     """Levels differ in what they check, not in what they give."""
     save({"a": [torch.arange(5)], "b": b"x" * 9000}, tmp_path / "s")
     state = load(tmp_path / "s", verify=level)
-    assert state["a"][0].tolist() == [0, 1, 2, 3, 4] and state["b"] == b"x" * 9000
+    assert state["a"][0].tolist() == [0, 1, 2, 3, 4]
+    assert state["b"] == b"x" * 9000
     with pytest.raises(ConfigurationError):
         load(tmp_path / "s", verify="most")
 
@@ -310,7 +322,11 @@ def test_loading_runs_no_code_from_the_checkpoint(tmp_path):
         print(seen)
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), tmp_path / "s"], check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", textwrap.dedent(code), tmp_path / "s"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.stdout.strip() == "[]"
 

@@ -49,7 +49,8 @@ def test_equal_checkpoints_have_an_empty_difference(tmp_path):
     save(state(), tmp_path / "a", metrics={"loss": 1.0})
     save(state(), tmp_path / "b")
     found = diff(tmp_path / "a", tmp_path / "b")
-    assert found.is_empty and found.unchanged == 3
+    assert found.is_empty
+    assert found.unchanged == 3
 
 
 def test_files_are_compared_like_checkpoints(tmp_path):

@@ -6,8 +6,6 @@ import json
 import math
 from datetime import UTC, datetime
 
-import pytest
-
 from model_checkpoint.storage import manifest as manifests
 from model_checkpoint.storage.manifest import Durability, Manifest, content_digest
 from model_checkpoint.types import FileInfo
@@ -44,10 +42,13 @@ def test_a_manifest_comes_back_from_its_text():
 def test_the_text_has_one_member_a_line_and_begins_with_its_digest():
     """The layout that docs/format.md demands, checked with nothing but the standard library."""
     raw, sealed = manifests.encode(MANIFEST)
-    assert raw.startswith(b'{"digest":"') and raw.endswith(b"}\n")
+    assert raw.startswith(b'{"digest":"')
+    assert raw.endswith(b"}\n")
     assert len(raw.splitlines()) == len(json.loads(raw)) == 18
     blank = raw[:11] + b"0" * 64 + raw[75:]
-    assert hashlib.sha256(b"mckpt.manifest.1".ljust(64, b"\0") + blank).hexdigest() == raw[11:75].decode() == sealed.digest
+    assert (
+        hashlib.sha256(b"mckpt.manifest.1".ljust(64, b"\0") + blank).hexdigest() == raw[11:75].decode() == sealed.digest
+    )
 
 
 def test_the_content_digest_is_that_of_the_documented_text():

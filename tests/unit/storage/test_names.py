@@ -16,7 +16,23 @@ from model_checkpoint.storage.names import (
     shard_name,
 )
 
-HOSTILE = ["", ".", "..", "../x", "a/b", "/etc/passwd", "a\\b", "C:x", "a\0b", "a\nb", ".hidden", "-x", "a b", "é", "x" * 129]
+HOSTILE = [
+    "",
+    ".",
+    "..",
+    "../x",
+    "a/b",
+    "/etc/passwd",
+    "a\\b",
+    "C:x",
+    "a\0b",
+    "a\nb",
+    ".hidden",
+    "-x",
+    "a b",
+    "é",
+    "x" * 129,
+]
 HOSTILE += ["manifest.json", "MANIFEST.json", "con", "NUL.txt", "lpt1.safetensors", "a\u202eb", "x:y", "~", "*"]
 
 
@@ -69,4 +85,5 @@ def test_shards_and_whole_files_are_told_apart():
     assert component_of("model.safetensors") == ("model", 1, 1)
     assert component_of(shard_name("model", 2, 3)) == ("model", 2, 3)
     assert component_of("model.safetensors.index.json") is None
-    assert is_component("model") and not is_component("model-00001-of-00002")
+    assert is_component("model")
+    assert not is_component("model-00001-of-00002")

@@ -15,7 +15,11 @@ from model_checkpoint.storage.checkpoint_dir import load, save
 def saved(tmp_path):
     state = {
         "model": nn.Linear(3, 2),
-        "buffers": {"t": torch.arange(6.0).reshape(2, 3), "a": np.arange(4), "z": torch.ones(2, dtype=torch.complex128)},
+        "buffers": {
+            "t": torch.arange(6.0).reshape(2, 3),
+            "a": np.arange(4),
+            "z": torch.ones(2, dtype=torch.complex128),
+        },
         "epoch": 3,
         "history": [0.5, 0.25],
         "nested": {"best": 1.5, "name": "x"},
@@ -43,11 +47,16 @@ def test_everything_is_loaded_in_place(saved):
     model, tensor, array, history = target["model"], target["buffers"]["t"], target["buffers"]["a"], target["history"]
     memory = tensor.data_ptr()
     report = load(path, into=target)
-    assert report.is_complete and report.skipped == () and report.tensors == 5
-    assert target["model"] is model and torch.equal(model.weight, state["model"].weight)
-    assert target["buffers"]["t"] is tensor and tensor.data_ptr() == memory
+    assert report.is_complete
+    assert report.skipped == ()
+    assert report.tensors == 5
+    assert target["model"] is model
+    assert torch.equal(model.weight, state["model"].weight)
+    assert target["buffers"]["t"] is tensor
+    assert tensor.data_ptr() == memory
     assert tensor.tolist() == state["buffers"]["t"].tolist()
-    assert target["buffers"]["a"] is array and array.tolist() == [0, 1, 2, 3]
+    assert target["buffers"]["a"] is array
+    assert array.tolist() == [0, 1, 2, 3]
     assert target["buffers"]["z"].tolist() == [1, 1]
     assert target["history"] is history == [0.5, 0.25]
     assert (target["epoch"], target["nested"], target["seen"]) == (3, {"best": 1.5, "name": "x"}, {1, 2})
@@ -80,7 +89,9 @@ def test_lists_and_tuples_with_tensors_are_loaded_element_by_element(tmp_path):
     target = {"l": [torch.zeros(2), 0], "t": (torch.zeros(1), [torch.zeros(1)])}
     first = target["l"][0]
     load(tmp_path / "s", into=target)
-    assert target["l"][0] is first and first.tolist() == [1, 1] and target["l"][1] == 5
+    assert target["l"][0] is first
+    assert first.tolist() == [1, 1]
+    assert target["l"][1] == 5
     assert target["t"][0].item() == target["t"][1][0].item() == 1
 
 
@@ -89,12 +100,18 @@ def test_parameters_that_require_grad_and_strided_targets_are_filled(tmp_path):
     save({"a": {"p": torch.ones(4), "s": torch.arange(6.0).reshape(2, 3)}}, tmp_path / "s")
     p, s = torch.zeros(4, requires_grad=True), torch.zeros(3, 2).t()
     load(tmp_path / "s", into={"a": {"p": p, "s": s}})
-    assert p.tolist() == [1] * 4 and p.requires_grad and p.grad_fn is None
+    assert p.tolist() == [1] * 4
+    assert p.requires_grad
+    assert p.grad_fn is None
     assert s.tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 MISFITS = {
-    "shape": (lambda t: t["buffers"].update(t=torch.zeros(3, 2)), "mismatched", "buffers.t: saved as tensor F32 (2, 3)"),
+    "shape": (
+        lambda t: t["buffers"].update(t=torch.zeros(3, 2)),
+        "mismatched",
+        "buffers.t: saved as tensor F32 (2, 3)",
+    ),
     "dtype": (lambda t: t["buffers"].update(t=torch.zeros(2, 3).half()), "mismatched", "not tensor F16"),
     "framework": (lambda t: t["buffers"].update(a=torch.zeros(4, dtype=torch.int64)), "mismatched", "saved as array"),
     "kind": (lambda t: t.update(epoch=torch.zeros(1)), "mismatched", "epoch: int for a tensor"),
@@ -122,7 +139,11 @@ def test_what_does_not_fit_is_named_and_nothing_changes(saved, case):
         load(saved[0], into=target)
     assert any(text in path for path in getattr(error.value, kind)), error.value
     assert repr(target) == repr(before)
-    assert torch.equal(target["buffers"].get("z", torch.zeros(2)), torch.zeros(2)) if isinstance(target["buffers"], dict) else 1
+    assert (
+        torch.equal(target["buffers"].get("z", torch.zeros(2)), torch.zeros(2))
+        if isinstance(target["buffers"], dict)
+        else 1
+    )
 
 
 @pytest.mark.parametrize("case", MISFITS)
@@ -161,7 +182,8 @@ def test_damage_in_the_last_file_changes_nothing_in_the_first(saved):
     target = {"buffers": fresh()["buffers"], "epoch": 0, "model": nn.Linear(3, 2)}
     with pytest.raises(CorruptionError):
         load(path, into=target)
-    assert target["buffers"]["t"].sum() == 0 and target["epoch"] == 0
+    assert target["buffers"]["t"].sum() == 0
+    assert target["epoch"] == 0
 
 
 def test_an_object_that_refuses_its_state_is_named(saved):

@@ -37,7 +37,7 @@ def test_the_directory_of_a_live_writer_is_left_alone(area):
     """Not even by another process, or by the same one."""
     mine = area.create()
     assert area.reclaim() == ()
-    code = "import sys; from model_checkpoint.storage.staging import StagingArea; print(StagingArea(sys.argv[1]).reclaim())"
+    code = "from model_checkpoint.storage.staging import StagingArea as A; import sys; print(A(sys.argv[1]).reclaim())"
     done = subprocess.run([sys.executable, "-c", code, area.directory], capture_output=True, text=True, check=True)
     assert done.stdout == "()\n"
     assert os.path.isdir(mine.path)

@@ -148,11 +148,13 @@ def test_a_deleted_checkpoint_can_be_restored(store, log):
     with pytest.raises(CheckpointNotFoundError):
         store.directory(info)
     (trashed,) = store.scan().checkpoints
-    assert trashed.state is CheckpointState.TRASHED and trashed.path.startswith(".trash/")
+    assert trashed.state is CheckpointState.TRASHED
+    assert trashed.path.startswith(".trash/")
     assert read_state(store.open(trashed))["step"] == 1
     assert store.restore(info.id) == info
     (back,) = store.scan().checkpoints
-    assert back.state is CheckpointState.COMMITTED and back.pinned
+    assert back.state is CheckpointState.COMMITTED
+    assert back.pinned
     assert os.listdir(os.path.join(store.root, ".trash")) == []
 
 
@@ -314,7 +316,8 @@ def test_a_forged_record_in_the_trash_moves_nothing(store, log, record):
     assert store.trash.entries() == ()
     with pytest.raises(CheckpointNotFoundError):
         store.restore(info.id)
-    assert store.purge_expired() == () and store.recover().finished == ()
+    assert store.purge_expired() == ()
+    assert store.recover().finished == ()
     assert os.path.isdir(entry.checkpoint)
 
 
