@@ -137,6 +137,10 @@ class CheckpointInfo:
         """A reference that finds it: ``experiment:step-id``."""
         return f"{self.experiment}:{self.step}-{self.id[:8]}"
 
+    def __str__(self) -> str:
+        metrics = ", ".join(f"{name}={value:.4g}" for name, value in sorted(self.metrics.items()))
+        return f"{self.ref} ({metrics})" if metrics else self.ref
+
 
 @dataclass(frozen=True, slots=True)
 class ExperimentInfo:

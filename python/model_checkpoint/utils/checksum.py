@@ -7,13 +7,13 @@ those of docs/format.md and are checked by the core.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from model_checkpoint import _native
-from model_checkpoint.errors import ConfigurationError, CorruptionError, MissingDependencyError, StorageError
+from model_checkpoint.errors import ConfigurationError, CorruptionError, StorageError
+from model_checkpoint.utils.optional_import import require
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from 3.12 on
@@ -44,10 +44,7 @@ class _Crc32c:
 
 
 def _blake3() -> _Hasher:
-    try:
-        module = importlib.import_module("blake3")
-    except ImportError:
-        raise MissingDependencyError("blake3", extra="hash") from None
+    module: Any = require("blake3", extra="hash")
     hasher: _Hasher = module.blake3(max_threads=module.blake3.AUTO)
     return hasher
 
