@@ -67,10 +67,6 @@ class SnapshotArena:
                 taken.append(file)
         return taken
 
-    def release(self) -> None:
-        """Give the memory back, once nothing uses it."""
-        self._memory = None
-
 
 def _needed(files: Sequence[StagedFile]) -> int:
     return sum(_whole_pages(file.snapshot_bytes) for file in files if isinstance(file, TensorsFile))
