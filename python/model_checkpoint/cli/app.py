@@ -12,6 +12,7 @@ import click
 from model_checkpoint.cli.command import with_shared_options
 from model_checkpoint.cli.exit_codes import ExitCode, exit_code_of
 from model_checkpoint.cli.render import escape
+from model_checkpoint.errors import CheckpointError, StorageError
 
 __all__ = ["COMMANDS", "run"]
 
@@ -126,10 +127,10 @@ def _usage_message(error: click.ClickException) -> str:
 
 
 def _message(error: BaseException) -> str:
-    from model_checkpoint.errors import CheckpointError
-
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
+    if isinstance(error, StorageError):
+        return error.strerror or str(error)  # without the error number
     if isinstance(error, CheckpointError | OSError):
         return str(error)
     return f"unexpected {type(error).__name__}: {error} (--debug shows where)"

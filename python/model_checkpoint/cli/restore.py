@@ -9,7 +9,7 @@ import click
 from model_checkpoint.cli.checkpoints import checkpoint_json
 from model_checkpoint.cli.command import Session, command
 from model_checkpoint.cli.exit_codes import ExitCode
-from model_checkpoint.cli.render import Column, age, ago, print_json, print_line, print_table
+from model_checkpoint.cli.render import Column, ago, print_json, print_line, print_table
 from model_checkpoint.types import CheckpointState
 from model_checkpoint.utils.clock import format_rfc3339, utc_now
 from model_checkpoint.utils.sizes import format_size
@@ -29,7 +29,7 @@ _COLUMNS = [
     Column("CHECKPOINT"),
     Column("SIZE", right=True),
     Column("DELETED", right=True),
-    Column("EXPIRES", right=True),
+    Column("KEPT UNTIL"),
     Column("BECAUSE", wraps=True),
 ]
 
@@ -77,7 +77,7 @@ def _row(entry: TrashEntry, info: CheckpointInfo | None, now: datetime) -> list[
         entry.path if info is None else info.ref,
         "" if info is None else format_size(info.nbytes),
         ago(entry.trashed_at, now),
-        f"in {age(now, entry.expires_at)}" if entry.expires_at > now else "now",
+        f"{entry.expires_at:%Y-%m-%d}",
         ", ".join(entry.reasons),
     ]
 

@@ -72,3 +72,4 @@ def test_a_missing_parent_is_not_made(mckpt, root, tmp_path):
     """A target in a directory that does not exist fails in one line."""
     done = mckpt("-C", root, "export", "digits:10", tmp_path / "no/out")
     assert (done.code, done.err.count("\n")) == (1, 1)
+    assert done.err.startswith("mckpt: cannot export: No such file or directory (path=")
