@@ -116,6 +116,8 @@ def test_targets_that_share_memory_get_the_later_value(path):
     target = torch.zeros(300_000)
     load_into(path, {"a": target, "b": target})
     assert (target == 2).all()
+    load_into(path, {"b": target, "a": target})
+    assert (target == 1).all()
 
 
 def test_torch_is_told_that_a_tensor_has_changed(path):

@@ -131,6 +131,7 @@ def test_views_of_one_storage_that_do_not_overlap_are_independent(path):
     assert receipt.nbytes == 4096 + 32
     loaded = load_file(path)
     assert not share_memory(loaded["a"], loaded["b"])
+    assert (loaded["a"].tolist(), loaded["b"].tolist()) == ([0, 1, 2, 3], [4, 5, 6, 7])
 
 
 def test_interleaved_views_are_independent(path):
@@ -179,6 +180,15 @@ def test_arrays_reversed_along_different_axes_are_not_taken_for_one(path):
     view = base[::-1]
     save_file({"up": view, "again": view}, path)
     assert load_file(path, framework="numpy")["again"].tolist() == [[2, 3], [0, 1]]
+
+
+def test_the_same_bytes_read_in_the_other_order_are_another_tensor(path):
+    """An array in the other byte order does not pass for its memory, which may be stored beside it."""
+    big = np.array([1, 256], ">i4")
+    save_file({"big": big, "little": big.view("<i4")}, path)
+    loaded = load_file(path, framework="numpy")
+    assert loaded["big"].tolist() == [1, 256]
+    assert loaded["little"].tolist() == [2**24, 2**16]
 
 
 def test_a_chain_of_views_refers_to_the_stored_tensor_only(path):

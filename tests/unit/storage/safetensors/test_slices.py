@@ -140,6 +140,19 @@ def test_whole_chunks_are_read_in_place_and_edges_aside(four_chunks, path, monke
     assert value.untyped_storage().nbytes() == value.nbytes
 
 
+@pytest.mark.parametrize("name", ["base", "view"])
+@pytest.mark.parametrize("index", [slice(None, None, 3), (slice(1, 5), 2), (2, slice(1, 3)), ...], ids=str)
+def test_a_slice_holds_no_more_memory_than_its_elements(path, name, index):
+    """What was read between the elements, or around a view of another tensor, is let go."""
+    base = torch.arange(60.0).reshape(6, 10)
+    tensors = {"base": base, "view": base[:, ::3]}
+    save_file(tensors, path)
+    with open_file(path) as file:
+        value = file.get_slice(name)[index]
+    assert torch.equal(value, tensors[name][index])
+    assert value.untyped_storage().nbytes() == value.nbytes
+
+
 def test_without_verification_a_slice_reads_nothing_but_its_range(four_chunks, path):
     """With verify='none' a slice beside the damage in its own chunk comes back."""
     array, offset = four_chunks
