@@ -88,20 +88,22 @@ def mckpt_process(place):
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory):
-    """`digits`: six checkpoints, the fourth with a NaN, the last two of a resumed run. `other`: one, no monitor."""
+    """`digits`: six checkpoints, the fourth with a NaN, the last two of a run resumed from the third. `other`: one, no monitor."""
     root = tmp_path_factory.mktemp("cli") / "runs"
     model, schedule = Model(), {"epoch": 0}
     options = {"experiment": "digits", "monitor": "val_loss", "mode": "min", "progress": False}
-    for first, last, keep in ((0, 4, None), (4, 6, None), (6, 6, Keep.last(2) | Keep.best(1))):
-        with CheckpointManager(root, keep=keep, **options) as manager:
+    for first, last in ((0, 4), (4, 6)):
+        with CheckpointManager(root, **options) as manager:
             manager.track(model=model, schedule=schedule)
-            manager.resume()
+            if first:
+                manager.resume(20)  # which verifies it
             for index in range(first, last):
                 model.bias += 1
                 schedule["epoch"] = index
                 metrics = {"val_loss": LOSSES[index], "accuracy": index / 10}
                 alias = "v1" if index == 2 else None
                 manager.save(index * 10, metrics=metrics, alias=alias, files={"config.json": b"{}"}, block=True)
+    CheckpointManager(root, keep=Keep.last(2) | Keep.best(1), **options).close()  # says so, and removes nothing
     with CheckpointManager(root, experiment="other", progress=False) as manager:
         manager.track(model=model)
         manager.save(7, metadata={"note": "by hand"}, block=True)

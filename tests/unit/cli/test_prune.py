@@ -59,7 +59,7 @@ def test_another_policy_can_be_tried(mckpt, root):
     assert [info["step"] for info in digits["remove"]] == [40, 30, 0]
     assert {info["step"]: info["kept_because"] for info in digits["kept"]} == {
         50: ["latest", "last(1)"],
-        20: ["@v1"],
+        20: ["newest verified", "@v1"],
         10: ["best"],
     }
     assert (plan.json["done"], digits["removed"]) == (False, [])

@@ -11,7 +11,7 @@ def test_show_tells_all_of_a_checkpoint(mckpt, root, directory_of):
         "kept because     latest, last(2)",
         "in 2 files",
         "metric val_loss  2.5000",
-        f"parent           digits:30-{directory_of(30).name[-8:]}",
+        f"parent           digits:20-{directory_of(20).name[-8:]}",
         "model.safetensors  tensors",
         "config.json        blob",
         "ENVIRONMENT",
