@@ -88,7 +88,7 @@ def mckpt_process(place):
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory):
-    """`digits`: six checkpoints, the fourth with a NaN, the last two of a run resumed from the third. `other`: one, no monitor."""
+    """`digits`: six checkpoints, the fourth with a NaN, the last two of a run resumed from the third; `other`: one."""
     root = tmp_path_factory.mktemp("cli") / "runs"
     model, schedule = Model(), {"epoch": 0}
     options = {"experiment": "digits", "monitor": "val_loss", "mode": "min", "progress": False}

@@ -131,6 +131,13 @@ def test_names_that_no_encoding_has_are_printed(mckpt_process, tmp_path):
     assert "\\udcff\\n does not exist" in done.err
 
 
+def test_a_narrow_output_gets_escapes(mckpt_process, root):
+    """What standard output cannot encode is printed as escapes, not as a traceback."""
+    done = mckpt_process("-C", root, "ls", "digits", PYTHONIOENCODING="ascii")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("digits \\xb7 val_loss")
+
+
 def in_terminal(words, columns):
     """What a command shows on a terminal of so many columns, standard error included."""
     terminal, child = pty.openpty()
