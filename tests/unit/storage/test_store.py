@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from model_checkpoint import _native
 from model_checkpoint.errors import (
     CheckpointExistsError,
     CheckpointInUseError,
@@ -156,6 +158,35 @@ def test_a_deleted_checkpoint_can_be_restored(store, log):
     assert back.state is CheckpointState.COMMITTED
     assert back.pinned
     assert os.listdir(os.path.join(store.root, ".trash")) == []
+
+
+def test_deletions_and_restorations_survive_a_power_cut(store, log, monkeypatch):
+    """The record and the new names are synced before the rename, both directories that it changes after it."""
+    info = add(store, log)
+    events = []
+    for name, place in (("sync_file", 1), ("sync_directory", 0), ("rename_noreplace", 1)):
+        original = getattr(_native, name)
+
+        def call(*args, original=original, name=name, place=place):
+            path = os.path.relpath(args[place], store.root)
+            events.append(f"{name} {re.sub('[0-9a-f]{32}', 'ID', path)}")
+            return original(*args)
+
+        monkeypatch.setattr(_native, name, call)
+    name = os.path.basename(info.path)
+    store.delete(info)
+    assert events == [
+        "sync_directory .",
+        "sync_directory .trash",
+        "sync_file .trash/ID/trash.json",
+        "sync_directory .trash/ID",
+        f"rename_noreplace .trash/ID/{name}",
+        "sync_directory gpt2",
+        "sync_directory .trash/ID",
+    ]
+    events.clear()
+    store.restore(info.id)
+    assert events == [f"rename_noreplace {info.path}", "sync_directory gpt2", "sync_directory .trash/ID"]
 
 
 def test_a_restore_never_replaces(store, log):
