@@ -6,9 +6,11 @@ This is the loop that a user would write: everything about checkpoints is in the
 from __future__ import annotations
 
 import argparse
+import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
@@ -67,7 +69,8 @@ def evaluate(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> di
 
 def train(root: Path, experiment: str, steps: int) -> None:
     torch.set_num_threads(1)
-    torch.manual_seed(0)
+    for seed in (random.seed, np.random.seed, torch.manual_seed):  # the content includes all random state
+        seed(0)
     images, labels, val_images, val_labels = digits()
     model = network()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
