@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 _COPY_BYTES = 4 * 1024 * 1024
+_FORMAT_MARK = {"format": "pt"}
+"""Without it, `transformers` before version 5 refuses a file of weights."""
 
 
 class StagedFile(Protocol):
@@ -229,7 +231,8 @@ def _files_of(component: str, gathered: Gathered, shard_bytes: int | None) -> li
     for number, group in enumerate(groups, 1):
         shard = _part(gathered, group)
         name = shard_name(component, number, len(groups))
-        files.append(TensorsFile(name, prepare(shard.specs, aliases=shard.aliases), shard))
+        prepared = prepare(shard.specs, metadata=_FORMAT_MARK, aliases=shard.aliases)
+        files.append(TensorsFile(name, prepared, shard))
     return [*files, *([_index(component, files)] if len(files) > 1 else [])]
 
 

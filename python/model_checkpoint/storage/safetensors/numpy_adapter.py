@@ -87,12 +87,6 @@ class NumpyAdapter:
         steps = zip(tensor.shape, tensor.strides, strict=True)
         return tensor.flags.writeable and all(step or n <= 1 for n, step in steps)
 
-    def target(self, tensor: Array) -> Buffer | None:
-        return tensor.reshape(-1).view(np.uint8).data if self.is_plain(tensor) else None
-
-    def was_written(self, tensor: Array) -> None:
-        """Numpy keeps no record of changes."""
-
     def copy_in(self, tensor: Array, value: Array) -> None:
         tensor[...] = value
 

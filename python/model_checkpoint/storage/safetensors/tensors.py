@@ -65,12 +65,6 @@ class Adapter(Protocol[T]):
     def is_writable(self, tensor: T) -> bool:
         """Whether its elements can be set one by one."""
 
-    def target(self, tensor: T) -> Buffer | None:
-        """The memory of a plain tensor to read into; None for another one."""
-
-    def was_written(self, tensor: T) -> None:
-        """Tell the framework that memory from `target` has changed."""
-
     def copy_in(self, tensor: T, value: T) -> None:
         """Copy the elements of a tensor of the same dtype and shape."""
 

@@ -90,12 +90,6 @@ class TorchAdapter:
         # An expanded tensor has one element for many.
         return all(step or n <= 1 for n, step in zip(tensor.shape, tensor.stride(), strict=True))
 
-    def target(self, tensor: torch.Tensor) -> Buffer | None:
-        return _memory(tensor) if self.is_plain(tensor) else None
-
-    def was_written(self, tensor: torch.Tensor) -> None:
-        torch.autograd.graph.increment_version(tensor)
-
     def copy_in(self, tensor: torch.Tensor, value: torch.Tensor) -> None:
         with torch.no_grad():
             _bits(tensor).copy_(_bits(value))
