@@ -37,7 +37,7 @@ def test_an_exception_in_the_block_leaves_the_target(tmp_path):
     """The exception passes through, the target stays, the temporary file goes."""
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
         write_fully(temporary.fd, b"new", 0, temporary.path)
         _ = 1 / 0  # after something was written
     assert path.read_bytes() == b"old"
