@@ -15,6 +15,7 @@ from model_checkpoint.utils.collector import collector_paused
 __all__ = ["read_leaves"]
 
 
+@collector_paused()  # all that is made here lives on; reading itself makes nothing
 def read_leaves(
     located: Iterable[tuple[LeafRef, PlainFile]], check: Check, *, device: Any = "cpu", mmap: bool = False
 ) -> dict[LeafRef, Any]:
@@ -32,17 +33,16 @@ def read_leaves(
         StorageError: A file cannot be read.
     """
     groups: dict[tuple[str, Framework], tuple[PlainFile, list[LeafRef]]] = {}
-    with collector_paused():
-        for ref, plain in located:
-            framework: Framework = "torch" if ref.kind == "tensor" else "numpy"
-            groups.setdefault((plain.path, framework), (plain, []))[1].append(ref)
+    for ref, plain in located:
+        framework: Framework = "torch" if ref.kind == "tensor" else "numpy"
+        groups.setdefault((plain.path, framework), (plain, []))[1].append(ref)
     found: dict[LeafRef, Any] = {}
     for (_, framework), (plain, refs) in groups.items():
         where = device if framework == "torch" else "cpu"
         names = [ref.name for ref in refs]
         values = read_tensors(plain, adapter_named(framework), check, names=names, device=where, mmap=mmap)
-        with collector_paused():
-            found.update((ref, _restored(values[ref.name], ref, plain.path)) for ref in refs)
+        for ref in refs:
+            found[ref] = _restored(values[ref.name], ref, plain.path)
     return found
 
 

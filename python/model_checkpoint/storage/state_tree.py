@@ -454,7 +454,7 @@ class _Builder:
         return node
 
     def _object(self, node: dict[str, Any], depth: int) -> Any:
-        forms = [key for key in node if key[:1] == "$"]
+        forms = [key for key in node if key.startswith("$")]
         if not forms:
             if depth >= MAX_DEPTH:
                 raise ValueError(f"nested more than {MAX_DEPTH} deep")
@@ -505,12 +505,13 @@ class _Builder:
         return DECODERS["$bytes"](node["$bytes"])
 
     def _leaf(self, node: dict[str, Any], _depth: int) -> Any:
-        options = dict(node)
-        form, (component, name) = next(iter(options)), options.pop(next(iter(options)))
-        ref = LeafRef(component, name, _LEAF_KINDS[form], **_checked_options(form, options))
+        form = next(key for key in node if key in _LEAF_KINDS)
+        component, name = node[form]
         if type(name) is not str or not self._is_component(component):
             raise TypeError("not the name of a tensor")
-        return self._fetch(ref)
+        if len(node) == 1:
+            return self._fetch(LeafRef(component, name, _LEAF_KINDS[form]))
+        return self._fetch(LeafRef(component, name, _LEAF_KINDS[form], **_checked_options(form, node)))
 
     def _is_component(self, name: Any) -> bool:
         """`is_component`, asked once for each."""
@@ -529,8 +530,8 @@ _LEAF_OPTIONS: dict[str, dict[str, type]] = {
 }
 
 
-def _checked_options(form: str, options: dict[str, Any]) -> dict[str, Any]:
-    allowed = _LEAF_OPTIONS[form]
+def _checked_options(form: str, node: dict[str, Any]) -> dict[str, Any]:
+    allowed, options = _LEAF_OPTIONS[form], {key: value for key, value in node.items() if key != form}
     for key, value in options.items():
         if type(value) is not allowed.get(key):
             raise ValueError(f"unknown option {ascii(key)[:40]} of {form}")
