@@ -13,7 +13,15 @@ from typing import Any
 from model_checkpoint.utils.optional_import import require
 from model_checkpoint.utils.strict_json import JsonValue
 
-__all__ = ["BYTES_LIMIT", "DECODERS", "ENCODERS", "encode_foreign", "scalar_dtype", "torch_module"]
+__all__ = [
+    "BYTES_LIMIT",
+    "DECODERS",
+    "ENCODERS",
+    "encode_foreign",
+    "scalar_dtype",
+    "speak_for_themselves",
+    "torch_module",
+]
 
 BYTES_LIMIT = 4 * 1024
 """Longer byte strings are stored as tensors."""
@@ -25,6 +33,18 @@ _SCALAR_DTYPE = re.compile(
     r"bool|u?int(8|16|32|64)|float(16|32|64)|complex(64|128)|(datetime|timedelta)64(\[[A-Za-z0-9]{1,16}\])?", re.ASCII
 )
 _TORCH_KINDS = {"$dtype": "dtype", "$layout": "layout", "$memory_format": "memory_format"}
+
+
+def speak_for_themselves(items: list[Any]) -> bool:
+    """Whether a sequence is its own node. Long lists of numbers are common: sampler orders, random states."""
+    kinds = set(map(type, items))
+    if kinds == {int}:
+        return bool(min(items) >= _INT_MIN and max(items) <= _INT_MAX)
+    if kinds == {float}:
+        return all(map(math.isfinite, items))
+    if kinds == {str}:
+        return all(map(str.isascii, items))
+    return kinds <= {bool, type(None)}
 
 
 # --- encoding ---------------------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError,
 from model_checkpoint.storage.backends import DEFAULT_BACKEND, get_backend
 from model_checkpoint.storage.commit import Draft, commit
 from model_checkpoint.storage.contents import Contents, check_file, checks, open_contents
-from model_checkpoint.storage.diff import diff
 from model_checkpoint.storage.manifest import Manifest, content_digest
 from model_checkpoint.storage.names import is_experiment
 from model_checkpoint.storage.restore import LoadReport, load_into
@@ -28,7 +27,6 @@ __all__ = [
     "DEFAULT_BACKEND",
     "CheckpointReport",
     "CheckpointVerifyReport",
-    "diff",
     "inspect",
     "load",
     "read_state",

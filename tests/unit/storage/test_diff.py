@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file as foreign_save
 
 from model_checkpoint.errors import UnverifiableError
-from model_checkpoint.storage.checkpoint_dir import diff, save
+from model_checkpoint.storage.checkpoint_dir import save
+from model_checkpoint.storage.diff import diff
 from model_checkpoint.storage.safetensors.writer import save_file
 
 
