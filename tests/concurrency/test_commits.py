@@ -155,8 +155,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("scene", ["one_id", "all_at_once", "annotations"])
-def test_processes_share_a_store(tmp_path, scene):
+def test_processes_share_a_store(memory_path, scene):
     """See the function of that name."""
-    command = [sys.executable, __file__, scene, str(tmp_path / "runs")]
+    command = [sys.executable, __file__, scene, str(memory_path / "runs")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

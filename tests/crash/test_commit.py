@@ -223,10 +223,10 @@ if __name__ == "__main__":
 @pytest.mark.parametrize(
     ("phase", "least"), [("commit", 30), ("delete", 8), ("restore", 10), ("purge", 10), ("recover", 4)]
 )
-def test_a_kill_at_any_step_loses_nothing(tmp_path, phase, least):
+def test_a_kill_at_any_step_loses_nothing(memory_path, phase, least):
     """Whatever was acknowledged is there, nothing half-done is visible, leftovers go, and the next save works."""
     done = subprocess.run(
-        [sys.executable, __file__, phase, str(tmp_path / "runs")],
+        [sys.executable, __file__, phase, str(memory_path / "runs")],
         capture_output=True,
         text=True,
         timeout=120,
@@ -262,9 +262,9 @@ class Failing:
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
-def test_a_failure_at_any_step_is_reported_and_harms_nothing(tmp_path, code):
+def test_a_failure_at_any_step_is_reported_and_harms_nothing(memory_path, code):
     """No failed call is retried, none is swallowed; before the rename nothing is visible, after it nothing is half."""
-    store = Store(tmp_path / "runs")
+    store = Store(memory_path / "runs")
     first = store.commit(draft(0))
     failures = []
     for point in range(100):
