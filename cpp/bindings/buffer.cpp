@@ -83,7 +83,7 @@ std::vector<std::uint64_t> unsigned_integers(const py::handle& sequence) {
 
 std::string file_system_path(const py::handle& path) {
   PyObject* encoded = nullptr;
-  if (PyUnicode_FSConverter(path.ptr(), &encoded) == 0) throw py::error_already_set();
+  if (PyUnicode_FSConverter(path.ptr(), static_cast<void*>(&encoded)) == 0) throw py::error_already_set();
   return std::string(py::reinterpret_steal<py::bytes>(encoded));
 }
 

@@ -20,31 +20,22 @@ py::object or_none(const std::string& text) {
 
 py::object or_none(std::int64_t offset) { return offset < 0 ? py::object(py::none()) : py::int_(offset); }
 
-py::dict where(const ErrorContext& context) {
-  py::dict arguments;
-  arguments["path"] = or_none(context.path);
-  arguments["tensor"] = or_none(context.tensor);
-  arguments["offset"] = or_none(context.offset);
-  return arguments;
-}
-
-void raise(const char* type, const Error& error, const py::dict& arguments) {
+// `detail` is what sets the classes' arguments apart.
+void raise(const char* type, const Error& error, const char* detail, const py::object& value) {
+  const ErrorContext& where = error.context();
   const py::object cls = py::module_::import("model_checkpoint.errors").attr(type);
-  PyErr_SetObject(cls.ptr(), cls(error.what(), **arguments).ptr());
+  const py::object raised =
+      cls(error.what(), py::arg("path") = or_none(where.path), py::arg("tensor") = or_none(where.tensor),
+          py::arg("offset") = or_none(where.offset), py::arg(detail) = value);
+  PyErr_SetObject(cls.ptr(), raised.ptr());
 }
 
 void raise_storage_error(const char* type, const Error& error) {
-  py::dict arguments = where(error.context());
   const int system_errno = error.context().system_errno;
-  arguments["errno"] = system_errno == 0 ? py::object(py::none()) : py::int_(system_errno);
-  raise(type, error, arguments);
+  raise(type, error, "errno", system_errno == 0 ? py::object(py::none()) : py::int_(system_errno));
 }
 
-void raise_corruption(const char* rule, const Error& error) {
-  py::dict arguments = where(error.context());
-  arguments["rule"] = rule;
-  raise("CorruptionError", error, arguments);
-}
+void raise_corruption(const char* rule, const Error& error) { raise("CorruptionError", error, "rule", py::str(rule)); }
 
 void raise_exists(const Error& error) {
   const py::tuple arguments = py::make_tuple(EEXIST, error.what(), or_none(error.context().path));
@@ -76,13 +67,14 @@ void translate(const Error& error) {
 }  // namespace
 
 void bind_errors() {
-  py::register_local_exception_translator([](std::exception_ptr thrown) {
-    try {
-      if (thrown) std::rethrow_exception(thrown);
-    } catch (const Error& error) {
-      translate(error);
-    }
-  });
+  py::register_local_exception_translator(
+      [](std::exception_ptr thrown) {  // NOLINT(performance-unnecessary-value-param): pybind11's type
+        try {
+          if (thrown) std::rethrow_exception(thrown);
+        } catch (const Error& error) {
+          translate(error);
+        }
+      });
 }
 
 }  // namespace mckpt::python

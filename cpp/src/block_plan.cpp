@@ -20,7 +20,7 @@ std::vector<std::size_t> order_by_offset(std::span<const FileSpan> spans) {
   std::vector<std::size_t> order(spans.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   const auto before = [&](std::size_t a, std::size_t b) { return spans[a].offset < spans[b].offset; };
-  if (!std::is_sorted(order.begin(), order.end(), before)) std::stable_sort(order.begin(), order.end(), before);
+  if (!std::ranges::is_sorted(order, before)) std::ranges::stable_sort(order, before);
   return order;
 }
 

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "block_plan.hpp"
 #include "locate.hpp"
@@ -27,7 +28,7 @@ std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) { return round_d
 std::string name_at(std::span<const FileSpan> spans, std::span<const SpanPart> parts, std::int64_t offset) {
   const auto end_of = [&](const SpanPart& part) { return spans[part.span].offset + part.begin + part.length; };
   for (const SpanPart& part : parts)
-    if (offset < static_cast<std::int64_t>(end_of(part))) return std::string(spans[part.span].tensor);
+    if (std::cmp_less(offset, end_of(part))) return std::string(spans[part.span].tensor);
   return std::string(spans[parts.back().span].tensor);
 }
 
@@ -66,20 +67,19 @@ class Reader {
   }
 
   void choose_path(const ReadBlock& block) {
-    const bool is_cached = cache_ && cache_->is_cached(block.offset, block.end - block.offset);
-    if (is_cached) return read_buffered(block);
-    if (direct_ && read_directly(block)) return;
+    if (cache_ && cache_->is_cached(block.offset, block.end - block.offset)) return read_buffered(block);
+    if (direct_ && read_directly(*direct_, block)) return;
     advise_read(file_, block.offset, block.end - block.offset);
     read_buffered(block);
   }
 
   // Returns false where the file system refuses.
-  bool read_directly(const ReadBlock& block) {
-    const std::uint64_t begin = round_down(block.offset, direct_->offset_alignment());
-    const std::uint64_t end = round_up(block.end, direct_->offset_alignment());
+  bool read_directly(const DirectFile& direct, const ReadBlock& block) {
+    const std::uint64_t begin = round_down(block.offset, direct.offset_alignment());
+    const std::uint64_t end = round_up(block.end, direct.offset_alignment());
     const StagingBuffer staging;
     std::size_t done = 0;
-    if (!direct_->read(staging.bytes().first(end - begin), begin, done)) {
+    if (!direct.read(staging.bytes().first(end - begin), begin, done)) {
       if (options_.io == IoMode::kDirect) throw_direct_refused(file_);
       return false;
     }
@@ -119,9 +119,9 @@ class Reader {
     return total;
   }
 
-  std::uint64_t offset_of(const SpanPart& part) const { return spans_[part.span].offset + part.begin; }
+  [[nodiscard]] std::uint64_t offset_of(const SpanPart& part) const { return spans_[part.span].offset + part.begin; }
 
-  std::byte* dest_of(const SpanPart& part) const {
+  [[nodiscard]] std::byte* dest_of(const SpanPart& part) const {
     std::byte* const dest = spans_[part.span].dest;
     return dest == nullptr ? nullptr : dest + part.begin;
   }

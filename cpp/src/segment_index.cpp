@@ -12,7 +12,7 @@ SegmentIndex::SegmentIndex(std::span<const bytes_view> segments) : segments_(seg
 }
 
 std::size_t SegmentIndex::find(std::uint64_t position) const noexcept {
-  const auto after = std::upper_bound(starts_.begin(), starts_.end(), position);
+  const auto after = std::ranges::upper_bound(starts_, position);
   return static_cast<std::size_t>(after - starts_.begin()) - 1;
 }
 

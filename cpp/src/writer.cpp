@@ -88,7 +88,7 @@ class Writer {
   }
 
   // The range's bytes if they are one piece of memory, else nothing.
-  bytes_view contiguous(Range range) const {
+  [[nodiscard]] bytes_view contiguous(Range range) const {
     bytes_view all;
     bool is_one = true;
     index_.for_each_piece(range, [&](const Piece& piece) {
@@ -102,24 +102,31 @@ class Writer {
     return is_one ? all : bytes_view{};
   }
 
-  bool is_writable_from(bytes_view bytes) const {
+  [[nodiscard]] bool is_writable_from(bytes_view bytes) const {
     return !bytes.empty() &&
            (!direct_ || reinterpret_cast<std::uintptr_t>(bytes.data()) % direct_->memory_alignment() == 0);
   }
 
-  // The part up to the last whole page goes directly, the rest through the page cache: they share no page.
+  // Whole pages go directly, what is left at the end of the file through the page cache: they share no page.
   void write(bytes_view bytes, std::uint64_t position) {
     const std::uint64_t offset = data_offset_ + position;
-    const std::size_t whole = direct_ ? bytes.size() / kPageBytes * kPageBytes : 0;
-    if (whole != 0 && !direct_->write(bytes.first(whole), offset)) {
-      if (io_ == IoMode::kDirect) throw_direct_refused(file_);
-      return write_all(file_, bytes, offset);
-    }
-    if (whole != 0) used_direct_.store(true);
-    write_all(file_, bytes.subspan(whole), offset + whole);
+    const std::size_t written = direct_ ? write_pages(*direct_, bytes, offset) : 0;
+    write_all(file_, bytes.subspan(written), offset + written);
   }
 
-  std::string name_at(std::int64_t offset, Range range) const {
+  // Returns the number of bytes written: none where the file system refuses.
+  std::size_t write_pages(const DirectFile& direct, bytes_view bytes, std::uint64_t offset) {
+    const bytes_view pages = bytes.first(bytes.size() / kPageBytes * kPageBytes);
+    if (pages.empty()) return 0;
+    if (!direct.write(pages, offset)) {
+      if (io_ == IoMode::kDirect) throw_direct_refused(file_);
+      return 0;
+    }
+    used_direct_.store(true);
+    return pages.size();
+  }
+
+  [[nodiscard]] std::string name_at(std::int64_t offset, Range range) const {
     const std::uint64_t position = offset < 0 ? range.begin : static_cast<std::uint64_t>(offset) - data_offset_;
     return std::string(segments_[index_.find(std::clamp(position, range.begin, range.end - 1))].tensor);
   }

@@ -14,8 +14,8 @@ namespace {
 constexpr std::size_t kHugePageBytes = 2 * 1024 * 1024;
 
 std::size_t page_bytes() noexcept {
-  static const auto kBytes = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  return kBytes;
+  static const auto bytes = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  return bytes;
 }
 
 std::size_t round_up(std::size_t value, std::size_t alignment) {
@@ -64,9 +64,10 @@ Arena& Arena::operator=(Arena&& other) noexcept {
 void Arena::exclude_from_fork() const noexcept { madvise(data_, mapped_bytes(size_), MADV_DONTFORK); }
 
 void advise_huge_pages(std::span<std::byte> bytes) noexcept {
-  const auto begin = round_up(reinterpret_cast<std::uintptr_t>(bytes.data()), page_bytes());
-  const auto end = reinterpret_cast<std::uintptr_t>(bytes.data() + bytes.size()) / page_bytes() * page_bytes();
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+  const std::size_t head = -reinterpret_cast<std::uintptr_t>(bytes.data()) % page_bytes();
+  if (head >= bytes.size()) return;
+  const std::size_t pages = (bytes.size() - head) / page_bytes() * page_bytes();
+  if (pages != 0) madvise(bytes.data() + head, pages, MADV_HUGEPAGE);
 }
 
 }  // namespace mckpt

@@ -37,7 +37,7 @@ class StagingPool {
   }
 
   void give_back(Arena arena) noexcept {
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     --taken_;
     if (taken_ + idle_.size() < allowed_buffers()) idle_.push_back(std::move(arena));
     returned_.notify_one();
@@ -45,7 +45,7 @@ class StagingPool {
 
   // After a change of the budget.
   void trim() {
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     while (!idle_.empty() && taken_ + idle_.size() > allowed_buffers()) idle_.pop_back();
     idle_.reserve(allowed_buffers());
     returned_.notify_all();
@@ -64,6 +64,7 @@ class StagingPool {
   std::size_t taken_ = 0;
 };
 
+// NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables): one pool for the process
 std::atomic<StagingPool*> current_pool{nullptr};
 
 // The child of a fork has none of the buffers, and perhaps a locked mutex: it starts over.

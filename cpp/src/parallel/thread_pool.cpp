@@ -16,8 +16,10 @@ namespace {
 
 constexpr std::chrono::milliseconds kInterruptPeriod{50};
 
+// NOLINTBEGIN(cppcoreguidelines-avoid-non-const-global-variables): one pool for the process
 std::atomic<ThreadPool*> current_pool{nullptr};
 thread_local bool this_thread_is_worker = false;
+// NOLINTEND(cppcoreguidelines-avoid-non-const-global-variables)
 
 // The child of a fork has none of the pool's threads, and perhaps a locked mutex: it starts over. The old pool is left
 // alone, for nothing in it can be used safely.

@@ -38,8 +38,8 @@ class ThreadPool {
     std::size_t failed = 0;  // the block that `error` is of
     std::condition_variable finished = {};
 
-    bool can_run() const { return next < count && running < limit; }
-    bool is_finished() const { return next == count && running == 0; }
+    [[nodiscard]] bool can_run() const { return next < count && running < limit; }
+    [[nodiscard]] bool is_finished() const { return next == count && running == 0; }
     // Begins no more blocks. Blocks begin in order, so the lowest one that fails is always among those that ran.
     void fail(std::size_t index, std::exception_ptr cause);
   };
@@ -47,7 +47,7 @@ class ThreadPool {
   void start_workers(std::size_t wanted);
   void work();
   Job* take_turn();
-  void run_block(Job& job, std::unique_lock<std::mutex>& lock);
+  static void run_block(Job& job, std::unique_lock<std::mutex>& lock);
   static void check_interrupt(Job& job, const InterruptCheck& interrupt, std::unique_lock<std::mutex>& lock);
 
   std::mutex mutex_;
