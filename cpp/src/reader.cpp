@@ -14,6 +14,7 @@
 #include "mckpt/copier.hpp"
 #include "mckpt/error.hpp"
 #include "mckpt/staging.hpp"
+#include "range.hpp"
 #include "verifier.hpp"
 
 namespace mckpt {
@@ -31,6 +32,15 @@ std::string name_at(std::span<const FileSpan> spans, std::span<const SpanPart> p
     if (std::cmp_less(offset, end_of(part))) return std::string(spans[part.span].tensor);
   return std::string(spans[parts.back().span].tensor);
 }
+
+// A staging buffer that is taken when it is first needed.
+class LazyStaging {
+ public:
+  [[nodiscard]] std::span<std::byte> bytes() { return (buffer_ ? *buffer_ : buffer_.emplace()).bytes(); }
+
+ private:
+  std::optional<StagingBuffer> buffer_;
+};
 
 // One call of read_spans, shared by its workers.
 class Reader {
@@ -62,45 +72,44 @@ class Reader {
   }
 
   void read_block(const ReadBlock& block) {
-    with_tensor_name([&] { choose_path(block); },
+    with_tensor_name([&] { read_batches(block); },
                      [&](std::int64_t offset) { return name_at(spans_, plan_.parts_of(block), offset); });
   }
 
-  void choose_path(const ReadBlock& block) {
-    if (cache_ && cache_->is_cached(block.offset, block.end - block.offset)) return read_buffered(block);
-    if (direct_ && read_directly(*direct_, block)) return;
-    advise_read(file_, block.offset, block.end - block.offset);
-    read_buffered(block);
+  // Batch by batch, so that the bytes are hashed while the core's cache has them.
+  void read_batches(const ReadBlock& block) {
+    const bool is_cached = cache_ && cache_->is_cached(block.offset, block.end - block.offset);
+    bool is_direct = direct_ && !is_cached;
+    if (!is_direct && !is_cached) advise_read(file_, block.offset, block.end - block.offset);
+    LazyStaging staging;
+    for_each_batch(plan_.parts_of(block), [&](std::span<const SpanPart> parts) {
+      is_direct = is_direct && read_directly(*direct_, parts, staging.bytes());
+      if (!is_direct) read_buffered(parts, staging);
+    });
   }
 
   // Returns false where the file system refuses.
-  bool read_directly(const DirectFile& direct, const ReadBlock& block) {
-    const std::uint64_t begin = round_down(block.offset, direct.offset_alignment());
-    const std::uint64_t end = round_up(block.end, direct.offset_alignment());
-    const StagingBuffer staging;
+  bool read_directly(const DirectFile& direct, std::span<const SpanPart> parts, std::span<std::byte> staging) {
+    const Range range = range_of(parts);
+    const std::uint64_t begin = round_down(range.begin, direct.offset_alignment());
+    const std::uint64_t end = round_up(range.end, direct.offset_alignment());
     std::size_t done = 0;
-    if (!direct.read(staging.bytes().first(end - begin), begin, done)) {
+    if (!direct.read(staging.first(end - begin), begin, done)) {
       if (options_.io == IoMode::kDirect) throw_direct_refused(file_);
       return false;
     }
-    if (begin + done < block.end) throw_truncated(begin + done);
-    for_each_batch(plan_.parts_of(block), [&](std::span<const SpanPart> parts) {
-      direct_bytes_ += deliver(parts, staging.bytes().data() + (offset_of(parts.front()) - begin));
-    });
+    if (begin + done < range.end) throw_truncated(begin + done);
+    direct_bytes_ += deliver(parts, staging.data() + (range.begin - begin));
     return true;
   }
 
-  // Batch by batch, so that the bytes are hashed while the core's cache has them: a large tensor's into its own memory,
-  // many small ones' (or those that are only checked) into a staging buffer.
-  void read_buffered(const ReadBlock& block) {
-    std::optional<StagingBuffer> staging;
-    for_each_batch(plan_.parts_of(block), [&](std::span<const SpanPart> parts) {
-      std::byte* into = parts.size() == 1 ? dest_of(parts.front()) : nullptr;
-      if (into == nullptr) into = (staging ? *staging : staging.emplace()).bytes().data();
-      const std::uint64_t begin = offset_of(parts.front());
-      read_all(file_, {into, offset_of(parts.back()) + parts.back().length - begin}, begin);
-      buffered_bytes_ += deliver(parts, into);
-    });
+  // A large tensor's bytes go into its own memory, many small ones' (or those that are only checked) into staging.
+  void read_buffered(std::span<const SpanPart> parts, LazyStaging& staging) {
+    std::byte* const dest = parts.size() == 1 ? dest_of(parts.front()) : nullptr;
+    std::byte* const into = dest != nullptr ? dest : staging.bytes().data();
+    const Range range = range_of(parts);
+    read_all(file_, {into, range.end - range.begin}, range.begin);
+    buffered_bytes_ += deliver(parts, into);
   }
 
   // Verifies a batch whose bytes begin at `source`, copies them to their destinations, and returns their number.
@@ -117,6 +126,10 @@ class Reader {
       if (dest != nullptr && dest != bytes[i].data()) stream_copy(dest, bytes[i]);
     }
     return total;
+  }
+
+  [[nodiscard]] Range range_of(std::span<const SpanPart> parts) const {
+    return {offset_of(parts.front()), offset_of(parts.back()) + parts.back().length};
   }
 
   [[nodiscard]] std::uint64_t offset_of(const SpanPart& part) const { return spans_[part.span].offset + part.begin; }

@@ -8,14 +8,9 @@
 #include <vector>
 
 #include "mckpt/digest.hpp"
+#include "range.hpp"
 
 namespace mckpt {
-
-// A run of bytes [begin, end).
-struct Range {
-  std::uint64_t begin;
-  std::uint64_t end;
-};
 
 // The part of a segment that lies in a range.
 struct Piece {

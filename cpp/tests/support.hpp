@@ -41,9 +41,7 @@ class TempDirectory {
   explicit TempDirectory(const std::string& parent = ::testing::TempDir()) : path_(parent + "/mckpt-test-XXXXXX") {
     if (mkdtemp(path_.data()) == nullptr) throw std::runtime_error("cannot make " + path_);
   }
-  ~TempDirectory() {
-    std::system(("rm -rf '" + path_ + "'").c_str());
-  }  // NOLINT(bugprone-command-processor,cert-env33-c,concurrency-mt-unsafe)
+  ~TempDirectory() { static_cast<void>(std::system(("rm -rf '" + path_ + "'").c_str())); }
   TempDirectory(const TempDirectory&) = delete;
   TempDirectory& operator=(const TempDirectory&) = delete;
 
@@ -86,7 +84,7 @@ class TempFile {
 
 // The Error that `work` throws; fails the test if it throws none.
 template <class Work>
-Error error_of(Work work) {
+Error error_of(const Work& work) {
   try {
     work();
   } catch (const Error& error) {

@@ -18,9 +18,9 @@ using testing::TempFile;
 constexpr std::uint64_t kDataOffset = 4096;
 
 // A file of tensors, and buffers to read it into.
-class ReaderFixture {
+class TensorFile {
  public:
-  explicit ReaderFixture(const std::string& parent) : directory_(parent) {
+  explicit TensorFile(const std::string& parent) : directory_(parent) {
     for (const std::size_t size : {9UL * kChunkBytes + 4096, 0UL, 4'096UL, 5UL * kChunkBytes + 3, 77UL})
       tensors_.push_back(random_bytes(size, size));
     for (std::size_t i = 0; i < 1000; ++i) tensors_.push_back(random_bytes(i % 300, i));
@@ -65,28 +65,28 @@ struct Way {
   Check check;
 };
 
-class ReaderTest : public ::testing::TestWithParam<Way>, protected ReaderFixture {
+class ReaderTest : public ::testing::TestWithParam<Way> {
  protected:
-  ReaderTest() : ReaderFixture(GetParam().parent) {}
-
   void SetUp() override {
-    const bool is_direct = DirectFile::open(file().ref(), DirectFile::Access::kRead).has_value();
+    const bool is_direct = DirectFile::open(stored_.file().ref(), DirectFile::Access::kRead).has_value();
     if (GetParam().io == IoMode::kDirect && !is_direct) GTEST_SKIP() << "no O_DIRECT in " << GetParam().parent;
     if (GetParam().is_cached)
-      static_cast<void>(file().content());
+      static_cast<void>(stored_.file().content());
     else
-      drop_cache(file().ref());
+      drop_cache(stored_.file().ref());
   }
 
   [[nodiscard]] ReadOptions options() const {
-    return {.table = table(), .check = GetParam().check, .io = GetParam().io};
+    return {.table = stored_.table(), .check = GetParam().check, .io = GetParam().io};
   }
+
+  TensorFile stored_{GetParam().parent};
 };
 
 TEST_P(ReaderTest, ReadsEveryTensor) {
-  const ReadResult result = read_spans(file().ref(), spans(), options());
-  EXPECT_EQ(read(), tensors());
-  EXPECT_EQ(result.direct_bytes + result.buffered_bytes, data_bytes());
+  const ReadResult result = read_spans(stored_.file().ref(), stored_.spans(), options());
+  EXPECT_EQ(stored_.read(), stored_.tensors());
+  EXPECT_EQ(result.direct_bytes + result.buffered_bytes, stored_.data_bytes());
   if (GetParam().io == IoMode::kBuffered) {
     EXPECT_EQ(result.direct_bytes, 0U);
   }
@@ -96,27 +96,27 @@ TEST_P(ReaderTest, ReadsEveryTensor) {
 }
 
 TEST_P(ReaderTest, ReadsTensorsInAnyOrder) {
-  std::vector<FileSpan> reversed = spans();
+  std::vector<FileSpan> reversed = stored_.spans();
   std::ranges::reverse(reversed);
-  read_spans(file().ref(), reversed, options());
-  EXPECT_EQ(read(), tensors());
+  read_spans(stored_.file().ref(), reversed, options());
+  EXPECT_EQ(stored_.read(), stored_.tensors());
 }
 
 TEST_P(ReaderTest, ReadsChunksOutOfATensor) {
-  FileSpan part = spans()[0];
+  FileSpan part = stored_.spans()[0];
   part.offset += 2 * kChunkBytes;
   part.first_chunk += 2;
   part.length = 3 * kChunkBytes;
-  read_spans(file().ref(), {&part, 1}, options());
-  const auto expected = std::span(tensors()[0]).subspan(2 * kChunkBytes, part.length);
-  EXPECT_TRUE(std::ranges::equal(std::span(read()[0]).first(part.length), expected));
+  read_spans(stored_.file().ref(), {&part, 1}, options());
+  const auto expected = std::span(stored_.tensors()[0]).subspan(2 * kChunkBytes, part.length);
+  EXPECT_TRUE(std::ranges::equal(std::span(stored_.read()[0]).first(part.length), expected));
 }
 
 TEST_P(ReaderTest, ChecksWithoutADestination) {
-  std::vector<FileSpan> checked = spans();
+  std::vector<FileSpan> checked = stored_.spans();
   for (FileSpan& span : checked) span.dest = nullptr;
-  const ReadResult result = read_spans(file().ref(), checked, options());
-  EXPECT_EQ(result.direct_bytes + result.buffered_bytes, data_bytes());
+  const ReadResult result = read_spans(stored_.file().ref(), checked, options());
+  EXPECT_EQ(result.direct_bytes + result.buffered_bytes, stored_.data_bytes());
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, ReaderTest,
@@ -128,63 +128,64 @@ INSTANTIATE_TEST_SUITE_P(Ways, ReaderTest,
                                            Way{"/dev/shm", IoMode::kAuto, true, Check::kSha256},
                                            Way{"/dev/shm", IoMode::kDirect, true, Check::kNone}));
 
-class ReaderErrors : public ::testing::Test, protected ReaderFixture {
+class ReaderErrors : public ::testing::Test {
  protected:
-  ReaderErrors() : ReaderFixture(::testing::TempDir()) {}
+  TensorFile stored_{::testing::TempDir()};
 };
 
 TEST_F(ReaderErrors, TakesThePageCacheWhereItHasTheBytes) {
-  static_cast<void>(file().content());
-  const PageCacheProbe probe(file().ref(), file_size(file().ref()));
-  if (!probe.is_cached(0, file_size(file().ref()))) GTEST_SKIP() << "the kernel dropped pages";
-  EXPECT_EQ(read_spans(file().ref(), spans(), {.table = table()}).direct_bytes, 0U);
+  static_cast<void>(stored_.file().content());
+  const PageCacheProbe probe(stored_.file().ref(), file_size(stored_.file().ref()));
+  if (!probe.is_cached(0, file_size(stored_.file().ref()))) GTEST_SKIP() << "the kernel dropped pages";
+  EXPECT_EQ(read_spans(stored_.file().ref(), stored_.spans(), {.table = stored_.table()}).direct_bytes, 0U);
 }
 
 TEST_F(ReaderErrors, ReadsAnyRangeWithoutATable) {
   Bytes bytes(100);
   const FileSpan span{kDataOffset + 12'345, bytes.size(), bytes.data(), 0, "tensor"};
-  read_spans(file().ref(), {&span, 1}, {.check = Check::kNone});
-  EXPECT_TRUE(std::ranges::equal(bytes, std::span(tensors()[0]).subspan(12'345, 100)));
+  read_spans(stored_.file().ref(), {&span, 1}, {.check = Check::kNone});
+  EXPECT_TRUE(std::ranges::equal(bytes, std::span(stored_.tensors()[0]).subspan(12'345, 100)));
 }
 
 TEST_F(ReaderErrors, RefusesATableThatLacksChunks) {
-  const auto shorter = std::span(table()).first(table().size() - 1);
-  const Error error = error_of([&] { read_spans(file().ref(), spans(), {.table = shorter}); });
+  const auto shorter = std::span(stored_.table()).first(stored_.table().size() - 1);
+  const Error error = error_of([&] { read_spans(stored_.file().ref(), stored_.spans(), {.table = shorter}); });
   EXPECT_EQ(error.code(), ErrorCode::kArgument);
-  FileSpan span = spans()[0];
+  FileSpan span = stored_.spans()[0];
   span.first_chunk = UINT64_MAX;
-  EXPECT_EQ(error_of([&] { read_spans(file().ref(), {&span, 1}, {.table = table()}); }).code(), ErrorCode::kArgument);
+  EXPECT_EQ(error_of([&] { read_spans(stored_.file().ref(), {&span, 1}, {.table = stored_.table()}); }).code(),
+            ErrorCode::kArgument);
 }
 
 TEST_F(ReaderErrors, ReportsAFailedReadWithTheTensor) {
-  const TempFile write_only(file().ref().path, O_WRONLY);
-  const Error error =
-      error_of([&] { read_spans(write_only.ref(), spans(), {.table = table(), .io = IoMode::kBuffered}); });
+  const TempFile write_only(stored_.file().ref().path, O_WRONLY);
+  const Error error = error_of(
+      [&] { read_spans(write_only.ref(), stored_.spans(), {.table = stored_.table(), .io = IoMode::kBuffered}); });
   EXPECT_EQ(error.code(), ErrorCode::kIo);
   EXPECT_EQ(error.context().tensor, "tensor");
 }
 
 TEST_F(ReaderErrors, StopsWhenInterrupted) {
-  const std::vector<FileSpan> many(2000, spans()[0]);
-  const ReadOptions options{.table = table(),
+  const std::vector<FileSpan> many(2000, stored_.spans()[0]);
+  const ReadOptions options{.table = stored_.table(),
                             .work = {.threads = 1, .interrupt = [] { throw std::logic_error("stop"); }}};
-  EXPECT_THROW(read_spans(file().ref(), many, options), std::logic_error);
+  EXPECT_THROW(read_spans(stored_.file().ref(), many, options), std::logic_error);
 }
 
 TEST_F(ReaderErrors, ChecksAMappingInPlace) {
-  const MappedFile mapping(file().ref(), file_size(file().ref()));
-  verify_mapping(mapping, "file", spans(), {.table = table()});
-  verify_mapping(mapping, "file", spans(), {.table = table(), .check = Check::kCrc32c});
+  const MappedFile mapping(stored_.file().ref(), file_size(stored_.file().ref()));
+  verify_mapping(mapping, "file", stored_.spans(), {.table = stored_.table()});
+  verify_mapping(mapping, "file", stored_.spans(), {.table = stored_.table(), .check = Check::kCrc32c});
   mapping.bytes()[kDataOffset] ^= std::byte{1};
-  const Error error = error_of([&] { verify_mapping(mapping, "file", spans(), {.table = table()}); });
+  const Error error = error_of([&] { verify_mapping(mapping, "file", stored_.spans(), {.table = stored_.table()}); });
   EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
   EXPECT_EQ(error.context().offset, static_cast<std::int64_t>(kDataOffset));
 }
 
 TEST_F(ReaderErrors, RefusesSpansOutsideOfAMapping) {
-  const MappedFile mapping(file().ref(), kDataOffset + 2 * kChunkBytes);
-  const std::vector<FileSpan> overlapping{spans()[0], {kDataOffset + 1, 10, nullptr, 0, "inside"}};
-  EXPECT_EQ(error_of([&] { verify_mapping(mapping, "file", overlapping, {.table = table()}); }).code(),
+  const MappedFile mapping(stored_.file().ref(), kDataOffset + 2 * kChunkBytes);
+  const std::vector<FileSpan> overlapping{stored_.spans()[0], {kDataOffset + 1, 10, nullptr, 0, "inside"}};
+  EXPECT_EQ(error_of([&] { verify_mapping(mapping, "file", overlapping, {.table = stored_.table()}); }).code(),
             ErrorCode::kArgument);
 }
 

@@ -66,7 +66,7 @@ TEST_P(CorruptionTest, EveryFlippedBitIsFoundInItsTensorAndChunk) {
   std::uint64_t step = 0;
   for (const FileSpan& span : spans_)
     for (std::uint64_t at = 0; at < span.length; at += std::max<std::uint64_t>(span.length / 7, 1)) {
-      const unsigned bit = static_cast<unsigned>(step++ % 8);
+      const auto bit = static_cast<unsigned>(step++ % 8);
       file_.flip_bit(span.offset + at, bit);
       const Error error = error_of_reading();
       EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
