@@ -84,7 +84,8 @@ class Bench:
         for name, sample in samples.items():
             self.samples[f"{group}: {name}"] = sample
             print(
-                f"  {name:52} {sample.rate:7.2f} GB/s  {sample.median * 1e3:9.1f} ms  ±{sample.spread / 2:4.0%}", flush=True
+                f"  {name:52} {sample.rate:7.2f} GB/s  {sample.median * 1e3:9.1f} ms  ±{sample.spread / 2:4.0%}",
+                flush=True,
             )
         return samples
 
@@ -131,15 +132,21 @@ def bench_save(bench: Bench) -> None:
     samples = bench.compare(
         "save",
         [
-            Contender("raw O_DIRECT write + fsync, 2 threads", lambda: ceilings.direct_write(raw, memory, 2), _unlink(raw)),
-            Contender("raw O_DIRECT write + fsync, 4 threads", lambda: ceilings.direct_write(raw, memory, 4), _unlink(raw)),
+            Contender(
+                "raw O_DIRECT write + fsync, 2 threads", lambda: ceilings.direct_write(raw, memory, 2), _unlink(raw)
+            ),
+            Contender(
+                "raw O_DIRECT write + fsync, 4 threads", lambda: ceilings.direct_write(raw, memory, 4), _unlink(raw)
+            ),
             Contender(
                 "model_checkpoint.save_file (SHA-256, fsync)",
                 lambda: mc.save_file(bench.state, bench.ours),
                 _unlink(bench.ours, raw),
                 verified,
             ),
-            Contender("torch.save (no hash, no fsync)", lambda: torch.save(bench.state, bench.pickle), _unlink(bench.pickle)),
+            Contender(
+                "torch.save (no hash, no fsync)", lambda: torch.save(bench.state, bench.pickle), _unlink(bench.pickle)
+            ),
             Contender("torch.save + fsync", torch_save_synced, _unlink(bench.pickle)),
             Contender(
                 "safetensors.save_file (no hash, no fsync)",
@@ -206,9 +213,11 @@ def bench_cold(bench: Bench) -> None:
     samples = bench.compare("load, cold", [raw, *_load_contenders(bench, lambda path: lambda: drop_cache(path))])
     memory.close()
     ours = samples["model_checkpoint.load_file (SHA-256 checked)"]
-    bench.require("cold verified load / torch.load", ours.rate / samples["torch.load (unchecked)"].rate, 4.0)
-    share = ours.rate / samples["raw O_DIRECT read, 4 threads"].rate
-    print(f"        share of the raw direct-read ceiling: {share:.0%}")
+    theirs, ceiling = samples["torch.load (unchecked)"], samples["raw O_DIRECT read, 4 threads"]
+    bench.require("cold verified load / raw O_DIRECT read", ours.rate / ceiling.rate, 0.75)
+    bench.require(
+        "cold verified load / torch.load", ours.rate / theirs.rate, min(4.0, 0.75 * ceiling.rate / theirs.rate)
+    )
 
 
 def bench_mmap(bench: Bench) -> None:
@@ -220,8 +229,12 @@ def bench_mmap(bench: Bench) -> None:
     entries = header.entries.values()
     with bench.ours.open("rb") as file:
         mapping = _native.map_file(file.fileno(), plain.path, header.file_bytes)
-    spans = ([header.data_offset + entry.begin for entry in entries], [entry.nbytes for entry in entries], [*header.entries])
-    first_chunks = [entry.first_chunk for entry in entries]
+    spans = (
+        [header.data_offset + entry.begin for entry in entries],
+        [entry.nbytes for entry in entries],
+        [*header.entries],
+    )
+    first_chunks = [header.first_chunks[name] for name in header.entries]
     assert header.table is not None
 
     def kernel() -> None:
@@ -243,7 +256,7 @@ def bench_mmap(bench: Bench) -> None:
 
 
 def bench_open(bench: Bench) -> None:
-    """Unverified mmap open of a 10 GB file ."""
+    """Unverified mmap open of a 10 GB file."""
     path = bench.directory / "ten-gigabytes.safetensors"
     shape = (2048, 4096)
     count = 10_000_000_000 // (2 * shape[0] * shape[1]) + 1
@@ -262,7 +275,9 @@ def bench_open(bench: Bench) -> None:
         nbytes,
     )
     path.unlink()
-    bench.require("unverified mmap open of 10 GB", samples["model_checkpoint.load_file"].median * 1e3, 50, "ms", at_least=False)
+    bench.require(
+        "unverified mmap open of 10 GB", samples["model_checkpoint.load_file"].median * 1e3, 50, "ms", at_least=False
+    )
 
 
 def bench_stall(bench: Bench) -> None:
@@ -278,7 +293,9 @@ def bench_stall(bench: Bench) -> None:
             handle = ckpts.save(turn)
             ours = time.perf_counter() - start
             handle.result()
+            ckpts.wait()
             shutil.rmtree(bench.directory / "dcp", ignore_errors=True)
+            os.sync()
             start = time.perf_counter()
             future = dcp.async_save(bench.state, checkpoint_id=bench.directory / "dcp")
             theirs = time.perf_counter() - start

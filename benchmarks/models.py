@@ -7,9 +7,9 @@ import math
 import torch
 
 
-def llama_like(layers: int, width: int = 4096, hidden: int = 14336, kv: int = 1024, vocabulary: int = 32000) -> dict[
-    str, torch.Tensor
-]:
+def llama_like(
+    layers: int, width: int = 4096, hidden: int = 14336, kv: int = 1024, vocabulary: int = 32000
+) -> dict[str, torch.Tensor]:
     """A Llama-3-8B-shaped state dict in bfloat16 with `layers` layers, random as trained weights are."""
     generator = torch.Generator().manual_seed(0)
 
