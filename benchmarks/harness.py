@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-
 _MADV_POPULATE_WRITE = 23  # Linux 5.14; the mmap module has no name for it
 
 
@@ -52,7 +51,7 @@ class Contender:
     name: str
     run: Callable[[], object]
     before: Callable[[], None] = lambda: None
-    check: Callable[[object], None] = lambda answer: None
+    check: Callable[[object], None] = lambda _answer: None
 
 
 def alternate(contenders: list[Contender], nbytes: int, repeats: int) -> dict[str, Sample]:

@@ -1,6 +1,6 @@
 """The demo: train, kill in the middle of a save, resume bit for bit, verify, pick the best, open it without us.
 
-    make demo          or          python docs/demo/run.py [ROOT]
+make demo          or          python docs/demo/run.py [ROOT]
 """
 
 from __future__ import annotations
@@ -115,11 +115,14 @@ def main(root: Path) -> None:
     print(train_to_the_end(root, "digits"))
 
     say("4. Is the result the same, bit for bit?")
-    with mc.CheckpointManager(root, experiment="reference") as reference:
-        with mc.CheckpointManager(root, experiment="digits") as resumed:
-            a, b = reference.latest, resumed.latest
-            best = resumed.best
-    assert a is not None and b is not None and best is not None
+    with (
+        mc.CheckpointManager(root, experiment="reference") as reference,
+        mc.CheckpointManager(root, experiment="digits") as resumed,
+    ):
+        a, b, best = reference.latest, resumed.latest, resumed.best
+    assert a is not None
+    assert b is not None
+    assert best is not None
     print(f"reference  {a.ref:32} content {a.content}\nresumed    {b.ref:32} content {b.content}")
     if a.content != b.content:
         raise SystemExit("the resumed run differs from the reference")
