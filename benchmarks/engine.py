@@ -17,12 +17,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import safetensors.torch
 import torch
-import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.state_dict_saver import async_save
 
 import model_checkpoint as mc
 from benchmarks import ceilings
@@ -235,10 +236,11 @@ def bench_mmap(bench: Bench) -> None:
         [*header.entries],
     )
     first_chunks = [header.first_chunks[name] for name in header.entries]
-    assert header.table is not None
+    table = header.table
+    assert table is not None
 
     def kernel() -> None:
-        _native.verify_mapping(mapping, plain.path, *spans, table=header.table, first_chunks=first_chunks)
+        _native.verify_mapping(mapping, plain.path, *spans, table=table, first_chunks=first_chunks)
 
     samples = bench.compare(
         "load, mmap=True",
@@ -297,8 +299,9 @@ def bench_stall(bench: Bench) -> None:
             shutil.rmtree(bench.directory / "dcp", ignore_errors=True)
             os.sync()
             start = time.perf_counter()
-            future = dcp.async_save(bench.state, checkpoint_id=bench.directory / "dcp")
+            future = async_save(bench.state, checkpoint_id=bench.directory / "dcp")
             theirs = time.perf_counter() - start
+            assert isinstance(future, Future)
             future.result()
             if turn >= 2:  # the first saves allocate what later ones reuse
                 stalls["ours"].append(ours)
