@@ -7,7 +7,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from model_checkpoint.storage.atoms import BYTES_LIMIT, ENCODERS, encode_foreign, speak_for_themselves
 from model_checkpoint.storage.leaves import StoredLeaf, is_leaf, stored_bytes, stored_leaf
@@ -56,14 +56,6 @@ class Flattener:
         self._component = ONE_COMPONENT
         self._known: dict[int, Leaf] = {}  # by the id of the value, which the leaf keeps, so that it stays its own
         self._open: set[int] = set()
-        self._containers: dict[type, Callable[[Any, str, int], JsonValue]] = {
-            dict: self._dict,
-            OrderedDict: self._ordered,
-            list: self._items,
-            tuple: lambda value, prefix, depth: {"$tuple": self._items(value, prefix, depth)},
-            set: lambda value, _, depth: {"$set": self._sorted(value, depth)},
-            frozenset: lambda value, _, depth: {"$frozenset": self._sorted(value, depth)},
-        }
 
     def top(self, state: Any) -> JsonValue:
         if type(state) is not dict or not _has_components(state):
@@ -84,7 +76,7 @@ class Flattener:
             if kind is bytes and len(value) > BYTES_LIMIT:
                 return self._leaf(value, prefix, stored_bytes(value))
             return _encoded(encode, value)
-        container = self._containers.get(kind)
+        container = _CONTAINERS.get(kind)
         if container is not None:
             return self._inside(container, value, prefix, depth)
         if is_leaf(value):
@@ -92,15 +84,13 @@ class Flattener:
         node = _encoded(encode_foreign, value)
         return node if node is not None else self._object(value, prefix, depth)
 
-    def _inside(
-        self, container: Callable[[Any, str, int], JsonValue], value: Any, prefix: str, depth: int
-    ) -> JsonValue:
+    def _inside(self, container: _Container, value: Any, prefix: str, depth: int) -> JsonValue:
         if id(value) in self._open:
             raise UnsupportedValue("a container that holds itself")
         if depth >= MAX_DEPTH:
             raise UnsupportedValue(f"containers nested more than {MAX_DEPTH} deep")
         self._open.add(id(value))
-        node = container(value, prefix, depth + 1)
+        node = container(self, value, prefix, depth + 1)
         self._open.remove(id(value))
         return node
 
@@ -198,6 +188,20 @@ class Flattener:
         if depth >= MAX_DEPTH:
             raise UnsupportedValue("state_dict() returns objects with a state_dict() without end")
         return self.value(state_dict(), prefix, depth + 1)
+
+
+_Container: TypeAlias = Callable[[Flattener, Any, str, int], JsonValue]
+
+# Functions, not methods bound to a flattener: that would be a cycle, and what was saved would outlive its last user
+# until the collector comes.
+_CONTAINERS: dict[type, _Container] = {
+    dict: Flattener._dict,  # noqa: SLF001 - the class's own table
+    OrderedDict: Flattener._ordered,  # noqa: SLF001
+    list: Flattener._items,  # noqa: SLF001
+    tuple: lambda self, value, prefix, depth: {"$tuple": self._items(value, prefix, depth)},
+    set: lambda self, value, _, depth: {"$set": self._sorted(value, depth)},
+    frozenset: lambda self, value, _, depth: {"$frozenset": self._sorted(value, depth)},
+}
 
 
 @contextlib.contextmanager

@@ -90,16 +90,19 @@ def load_into(
         StateError: An object refused its state; what comes before it in the target has changed.
     """
     plan = _Plan(contents)
-    plan.top(target, contents.manifest.state)
-    report = plan.report()
-    if strict:
-        report.raise_if_incomplete()
-    # Tensors that are copied come from checked mappings, so that the copy is the only memory that is needed.
-    copied = contents.leaves(plan.copied, check, mmap=True)
-    kept = contents.leaves(plan.kept, check, device=device, mmap=mmap)
-    for action in plan.actions:
-        action.run(copied if action.copies else kept)
-    return report
+    try:
+        plan.top(target, contents.manifest.state)
+        report = plan.report()
+        if strict:
+            report.raise_if_incomplete()
+        # Tensors that are copied come from checked mappings, so that the copy is the only memory that is needed.
+        copied = contents.leaves(plan.copied, check, mmap=True)
+        kept = contents.leaves(plan.kept, check, device=device, mmap=mmap)
+        for action in plan.actions:
+            action.run(copied if action.copies else kept)
+        return report
+    finally:
+        plan.actions.clear()  # they refer to the plan: the cycle would keep the checkpoint in use
 
 
 @dataclass(frozen=True, slots=True)

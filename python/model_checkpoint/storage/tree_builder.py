@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from model_checkpoint.storage.atoms import DECODERS, speak_for_themselves
 from model_checkpoint.storage.leaves import LeafRef
@@ -25,16 +25,6 @@ class TreeBuilder:
     def __init__(self, fetch: Callable[[LeafRef], Any]) -> None:
         self._fetch = fetch
         self._components: set[str] = set()
-        self._forms: dict[str, Callable[[dict[str, Any], int], Any]] = {
-            "$tensor": self._leaf,
-            "$array": self._leaf,
-            "$bytes": self._bytes,
-            "$tuple": lambda node, depth: tuple(self._items(node["$tuple"], depth)),
-            "$set": lambda node, depth: _distinct(set, self._items(node["$set"], depth)),
-            "$frozenset": lambda node, depth: _distinct(frozenset, self._items(node["$frozenset"], depth)),
-            "$dict": lambda node, depth: self._pairs(dict, node["$dict"], depth),
-            "$ordered": self._ordered,
-        }
 
     def build(self, node: Any, depth: int) -> Any:
         kind = type(node)
@@ -58,9 +48,9 @@ class TreeBuilder:
         if len(forms) > 1:
             raise ValueError("an object of two forms")
         form = forms[0]
-        special = self._forms.get(form)
+        special = _FORMS.get(form)
         if special is not None:
-            return special(node, depth)
+            return special(self, node, depth)
         decode = DECODERS.get(form)
         if decode is None:
             raise ValueError(f"unknown form {ascii(form)[:40]}")
@@ -118,6 +108,20 @@ class TreeBuilder:
         return True
 
 
+_Form: TypeAlias = Callable[[TreeBuilder, dict[str, Any], int], Any]
+
+# Functions, not methods bound to a builder: that would be a cycle, and loaded tensors would outlive their last user
+# until the collector comes.
+_FORMS: dict[str, _Form] = {
+    "$tensor": TreeBuilder._leaf,  # noqa: SLF001 - the class's own table
+    "$array": TreeBuilder._leaf,  # noqa: SLF001
+    "$bytes": TreeBuilder._bytes,  # noqa: SLF001
+    "$tuple": lambda self, node, depth: tuple(self._items(node["$tuple"], depth)),
+    "$set": lambda self, node, depth: _distinct(set, self._items(node["$set"], depth)),
+    "$frozenset": lambda self, node, depth: _distinct(frozenset, self._items(node["$frozenset"], depth)),
+    "$dict": lambda self, node, depth: self._pairs(dict, node["$dict"], depth),
+    "$ordered": TreeBuilder._ordered,  # noqa: SLF001
+}
 _LEAF_KINDS: Any = {"$tensor": "tensor", "$array": "array", "$bytes": "bytes"}
 _LEAF_OPTIONS: dict[str, dict[str, type]] = {
     "$tensor": {"dtype": str, "parameter": bool, "requires_grad": bool},
