@@ -10,7 +10,6 @@ import pytest
 
 from model_checkpoint.errors import CorruptionError, FormatError, IntegrityError
 from model_checkpoint.storage.safetensors.inspect import inspect_file
-from model_checkpoint.storage.safetensors.into import load_into
 from model_checkpoint.storage.safetensors.reader import load_file, open_file
 from model_checkpoint.storage.safetensors.verify import find_damage, verify_file
 from model_checkpoint.storage.safetensors.writer import save_file
@@ -186,19 +185,17 @@ def test_chunks_that_change_places_are_found(damaged):
 
 @pytest.mark.parametrize("position", [0, 1, 65535, 65536, MIB - 1, MIB, 2 * MIB - 1, 2 * MIB, 2 * MIB + 4095])
 def test_flips_at_the_edges_of_leaves_and_chunks_are_found_by_every_reader(damaged, position):
-    """Owned, mapped, sliced, in place and verified: each reader names the chunk, and returns nothing."""
+    """Owned, mapped, sliced and verified: each reader names the chunk, and returns nothing."""
     path, offsets = damaged
     with Patched(path) as file:
         data = path.read_bytes()
         file.write(bytes([data[offsets["a"] + position] ^ 0x10]), offsets["a"] + position)
-    target = np.zeros(2 * MIB + 4096, np.uint8)
     readers = [
         lambda: load_file(path),
         lambda: load_file(path, names=["a"], framework="numpy"),
         lambda: load_file(path, mmap=True),
         lambda: load_file(path, verify="fast", mmap=True),
         lambda: load_file(path, device="meta"),
-        lambda: load_into(path, {"a": target}),
         lambda: verify_file(path),
         lambda: open_file(path).get_slice("a")[position],
     ]
@@ -207,7 +204,6 @@ def test_flips_at_the_edges_of_leaves_and_chunks_are_found_by_every_reader(damag
             read()
         assert caught.value.tensor == "a"
         assert caught.value.offset == offsets["a"] + position // MIB * MIB
-    assert not target.any()
     assert load_file(path, names=["b"])["b"].numel() == 2 * MIB + 4096
 
 
