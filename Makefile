@@ -58,24 +58,38 @@ test-crash: build ## hundreds of kills in the middle of saves
 
 # --- checks -----------------------------------------------------------------------------------------------------------
 
-.PHONY: check lint format
-check: build ## the checks that take seconds: style, types, the core's stub, layers
+.PHONY: check lint format ruff mypy stubtest layers clang-format duplicates clang-tidy
+check: ruff mypy stubtest layers clang-format ## the checks that take seconds (with -k: all that fail, not the first)
+
+lint: check duplicates clang-tidy ## the checks above, the search for duplicates and clang-tidy
+
+ruff: .venv/.setup
 	$(call say,ruff)
 	@ruff check --quiet .
 	@ruff format --check --quiet .
+
+mypy: build
 	$(call say,mypy)
 	@mypy
+
+stubtest: build
 	$(call say,stubtest: the core against its stub)
 	@python -m mypy.stubtest model_checkpoint._native._core --mypy-config-file pyproject.toml \
 		--allowlist .ci/stubtest-allowlist.txt --ignore-unused-allowlist
+
+layers: build
 	$(call say,lint-imports: the layers)
 	@lint-imports --no-logo
+
+clang-format: .venv/.setup
 	$(call say,clang-format)
 	@clang-format --dry-run -Werror $(formatted)
 
-lint: check ## the checks above, clang-tidy and the search for duplicates
+duplicates: .venv/.setup
 	$(call say,pylint: duplicates)
 	@pylint --score=no python/model_checkpoint
+
+clang-tidy: .venv/.setup
 	$(call say,clang-tidy)
 	@cmake --workflow --preset tidy
 
