@@ -1,30 +1,30 @@
 """Every exception and warning that this package raises on purpose.
 
-    CheckpointError
-    ├── IntegrityError                  bytes are not what was saved
-    │   ├── CorruptionError             a digest, length or checksum differs
-    │   ├── FormatError (ValueError)    a header or manifest breaks a rule of docs/format.md
-    │   │   └── UnsupportedVersionError a later format, or a feature that this version lacks
-    │   └── UnverifiableError           verification was demanded of a file without digests
-    ├── StateError
-    │   ├── UnsupportedStateError (TypeError)  a value that cannot be stored
-    │   └── StateMismatchError (ValueError)    state and checkpoint do not fit together
-    ├── StorageError (OSError)          the file system failed
-    │   └── DiskFullError               no space or no quota left
-    ├── CheckpointNotFoundError (LookupError)
-    ├── CheckpointExistsError (FileExistsError)
-    ├── CheckpointInUseError            somebody reads it
-    ├── SaveError                       a background save failed
-    │   └── SaveSkippedError            a save was skipped because the one before still runs
-    ├── RetentionError                  a cleanup that would break a promise
-    ├── CatalogError                    the catalog failed
-    │   ├── CatalogBusyError            locked by another process for longer than the time-out
-    │   └── CatalogDamagedError         not a readable catalog; `mckpt reindex` rebuilds it
-    ├── ConfigurationError (ValueError) an argument, policy or setting makes no sense
-    └── MissingDependencyError (ImportError)  an optional extra is not installed
+CheckpointError
+├── IntegrityError                  bytes are not what was saved
+│   ├── CorruptionError             a digest, length or checksum differs
+│   ├── FormatError (ValueError)    a header or manifest breaks a rule of docs/format.md
+│   │   └── UnsupportedVersionError a later format, or a feature that this version lacks
+│   └── UnverifiableError           verification was demanded of a file without digests
+├── StateError
+│   ├── UnsupportedStateError (TypeError)  a value that cannot be stored
+│   └── StateMismatchError (ValueError)    state and checkpoint do not fit together
+├── StorageError (OSError)          the file system failed
+│   └── DiskFullError               no space or no quota left
+├── CheckpointNotFoundError (LookupError)
+├── CheckpointExistsError (FileExistsError)
+├── CheckpointInUseError            somebody reads it
+├── SaveError                       a background save failed
+│   └── SaveSkippedError            a save was skipped because the one before still runs
+├── RetentionError                  a cleanup that would break a promise
+├── CatalogError                    the catalog failed
+│   ├── CatalogBusyError            locked by another process for longer than the time-out
+│   └── CatalogDamagedError         not a readable catalog; `mckpt reindex` rebuilds it
+├── ConfigurationError (ValueError) an argument, policy or setting makes no sense
+└── MissingDependencyError (ImportError)  an optional extra is not installed
 
-    UnverifiedWarning                   a file without digests was loaded
-    DurabilityWarning                   the file system grants less than a save promises
+UnverifiedWarning                   a file without digests was loaded
+DurabilityWarning                   the file system grants less than a save promises
 """
 
 from __future__ import annotations
