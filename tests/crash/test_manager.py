@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -64,6 +65,14 @@ class Nursery:
 
     def train_and_kill(self, seconds: float) -> int:
         """Let a training save for a while, and kill it; returns the step at which it started."""
+        watchdog = threading.Timer(120, self.process.kill)
+        watchdog.start()
+        try:
+            return self._train_and_kill(seconds)
+        finally:
+            watchdog.cancel()
+
+    def _train_and_kill(self, seconds: float) -> int:
         self.process.stdin.write(f"{self.root}\n")
         words = dict(line.split() for line in (self._line(), self._line()))  # in either order
         time.sleep(seconds)
