@@ -144,6 +144,8 @@ def open_contents(directory: str | os.PathLike[str]) -> Contents:
     try:
         file = open_regular(manifest_path, nofollow=True)
     except StorageError as error:
+        if error.errno == errno.ENOENT and not os.path.isdir(path):  # moved away meanwhile
+            raise CheckpointNotFoundError(f"there is no directory {path!r}", ref=path) from None
         if error.errno == errno.ENOENT:
             raise FormatError("not a checkpoint: it has no manifest", path=path, rule="manifest") from None
         raise

@@ -157,6 +157,8 @@ class Trash:
         """What can be restored, oldest deletion first. Entries whose record is damaged are left out and left alone."""
         found = []
         for name in self._names():
+            if name.endswith(_DELETING):
+                continue
             directory = os.path.join(self.directory, name)
             with contextlib.suppress(IntegrityError, StorageError):
                 entry = _read(directory)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from model_checkpoint import CheckpointManager, Keep
+from model_checkpoint.checkpoint import rng
 from model_checkpoint.cli import main
 
 LOSSES = [3.0, 1.0, 2.0, math.nan, 1.5, 2.5]
@@ -86,8 +87,17 @@ def mckpt_process(place):
     return run
 
 
+@pytest.fixture(scope="session", autouse=True)
+def only_python_is_random():
+    """Save the same random state whatever other tests have imported: that of torch is a tensor."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("numpy", "torch", "cuda"):
+            patch.delitem(rng._SOURCES, name)
+        yield
+
+
 @pytest.fixture(scope="session")
-def template(tmp_path_factory):
+def template(tmp_path_factory, only_python_is_random):
     """`digits`: six checkpoints, the fourth with a NaN, the last two of a run resumed from the third; `other`: one."""
     root = tmp_path_factory.mktemp("cli") / "runs"
     model, schedule = Model(), {"epoch": 0}

@@ -311,6 +311,17 @@ def test_a_scan_reports_what_it_cannot_trust_and_touches_nothing(store, log):
         store.open(bad)
 
 
+def test_what_is_being_deleted_for_good_cannot_be_found_any_more(store, log):
+    """A reader that came upon a half-deleted entry took its checkpoint for a damaged one."""
+    info = add(store, log)
+    store.delete(info, keep=WEEK)
+    entry = store.trash.find(info.id)
+    os.rename(entry.directory, entry.directory + ".deleting")
+    assert store.trash.entries() == ()
+    with pytest.raises(CheckpointNotFoundError):
+        store.trash.find(info.id)
+
+
 def test_recovery_finishes_what_was_interrupted_and_spares_the_young(store, log):
     """Dead staging, half-deleted entries, entries without a checkpoint, old temporary files."""
     info = add(store, log)
