@@ -160,7 +160,8 @@ def bench_save(bench: Bench) -> None:
     memory.close()
     ours = samples["model_checkpoint.save_file (SHA-256, fsync)"]
     ceiling = max(sample.rate for name, sample in samples.items() if name.startswith("raw"))
-    bench.require("durable hashed save / torch.save", ours.rate / samples["torch.save (no hash, no fsync)"].rate, 2.5)
+    theirs = max(sample.rate for name, sample in samples.items() if name.startswith("torch.save"))
+    bench.require("durable hashed save / torch.save (its better row)", ours.rate / theirs, 2.5)
     bench.require("durable hashed save / raw O_DIRECT write", ours.rate / ceiling, 0.75)
 
 
