@@ -36,6 +36,7 @@ from benchmarks.harness import (
     peak_memory,
     reset_peak_memory,
     residency,
+    settle,
     warm_cache,
 )
 from benchmarks.models import assert_equal, llama_of, many_small, size_of
@@ -299,13 +300,14 @@ def bench_stall(bench: Bench) -> None:
     with mc.CheckpointManager(root, experiment="stall", keep=mc.Keep.last(1), cache=None, progress=False) as ckpts:
         ckpts.track(model=bench.state)
         for turn in range(bench.repeats + 2):
+            settle()
             start = time.perf_counter()
             handle = ckpts.save(turn)
             ours = time.perf_counter() - start
             handle.result()
             ckpts.wait()
             shutil.rmtree(bench.directory / "dcp", ignore_errors=True)
-            os.sync()
+            settle()
             start = time.perf_counter()
             future = async_save(bench.state, checkpoint_id=bench.directory / "dcp")
             theirs = time.perf_counter() - start

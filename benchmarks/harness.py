@@ -83,6 +83,13 @@ def touch_free_memory(nbytes: int) -> None:
         memory.madvise(_MADV_POPULATE_WRITE)
 
 
+def settle() -> None:
+    """Let what ran before end: garbage, dirty pages, and threads that free memory."""
+    gc.collect()
+    os.sync()
+    time.sleep(1)
+
+
 def drop_cache(path: Path) -> None:
     """Write the file back, evict its pages, and check that they are gone."""
     fd = os.open(path, os.O_RDONLY)
