@@ -111,7 +111,7 @@ def test_a_name_is_taken_once():
 
 def test_an_unknown_backend_imports_nothing():
     """A name from a manifest is looked up and never imported."""
-    with pytest.raises(ConfigurationError, match="there is .*pytorch, safetensors"):
+    with pytest.raises(ConfigurationError, match=r"there is .*pytorch, safetensors"):
         get_backend("os.path")
 
 
