@@ -78,7 +78,7 @@ def touch_free_memory(nbytes: int) -> None:
     A virtual machine may hand free memory back to its host. Whoever touches it first then waits for the host, at a
     tenth of the usual speed; that says nothing about the contender whose turn it happens to be.
     """
-    with mmap.mmap(-1, nbytes) as memory:
+    with mmap.mmap(-1, max(nbytes, 1)) as memory:
         memory.madvise(mmap.MADV_HUGEPAGE)
         memory.madvise(_MADV_POPULATE_WRITE)
 
