@@ -232,7 +232,7 @@ def test_a_read_only_catalog_is_read_and_not_written(catalog, tmp_path, what):
     catalog.add(make_info(1))
     catalog.close()
     (tmp_path / "catalog.db-journal").unlink(missing_ok=True)
-    for directory in list(tmp_path.parents)[:3]:
+    for directory in list(tmp_path.parents)[:2]:  # those that pytest made
         directory.chmod(directory.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
     (tmp_path / "catalog.db").chmod(0o444 if what == "file" else 0o666)
     tmp_path.chmod(0o777 if what == "file" else 0o555)
