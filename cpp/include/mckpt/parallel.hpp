@@ -22,7 +22,7 @@ struct WorkOptions {
 // What a block spends its time on. Workers that wait for the device use no CPU, so a call that moves bytes by direct
 // I/O may keep kDeviceWorkers more of them busy than the budget of threads says.
 enum class WorkKind { kCompute, kDevice };
-inline constexpr std::size_t kDeviceWorkers = 2;
+inline constexpr std::size_t kDeviceWorkers = 4;
 
 // The budget of threads: MCKPT_THREADS, or else the CPUs that the process may use, at least 2 and at most 16.
 // set_threads raises kArgument for 0; get_threads does for an MCKPT_THREADS that is no positive number.
