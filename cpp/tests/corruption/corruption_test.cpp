@@ -20,6 +20,7 @@ constexpr std::uint64_t kDataOffset = 4096;
 struct Reading {
   IoMode io;
   Check check;
+  bool has_dest;
 };
 
 // Tensors "0", "1", ... of these sizes.
@@ -37,7 +38,7 @@ class CorruptionTest : public ::testing::TestWithParam<Reading> {
     std::uint64_t chunk = 0;
     std::uint64_t offset = kDataOffset;
     for (std::size_t i = 0; i < sizes_.size(); ++i) {
-      spans_.push_back({offset, sizes_[i], tensors_[i].data(), chunk, names_[i]});
+      spans_.push_back({offset, sizes_[i], GetParam().has_dest ? tensors_[i].data() : nullptr, chunk, names_[i]});
       chunk += chunk_count(sizes_[i]);
       offset += sizes_[i];
     }
@@ -119,9 +120,11 @@ TEST_P(CorruptionTest, AChangedTableIsFound) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Readings, CorruptionTest,
-                         ::testing::Values(Reading{IoMode::kAuto, Check::kSha256},
-                                           Reading{IoMode::kDirect, Check::kSha256},
-                                           Reading{IoMode::kBuffered, Check::kCrc32c}));
+                         ::testing::Values(Reading{IoMode::kAuto, Check::kSha256, true},
+                                           Reading{IoMode::kAuto, Check::kSha256, false},
+                                           Reading{IoMode::kDirect, Check::kSha256, true},
+                                           Reading{IoMode::kBuffered, Check::kCrc32c, true},
+                                           Reading{IoMode::kBuffered, Check::kCrc32c, false}));
 
 }  // namespace
 }  // namespace mckpt
