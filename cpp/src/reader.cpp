@@ -105,8 +105,8 @@ class Reader {
 
   // A large tensor's bytes go into its own memory, many small ones' (or those that are only checked) into staging.
   void read_buffered(std::span<const SpanPart> parts, LazyStaging& staging) {
-    std::byte* const dest = parts.size() == 1 ? dest_of(parts.front()) : nullptr;
-    std::byte* const into = dest != nullptr ? dest : staging.bytes().data();
+    std::byte* into = parts.size() == 1 ? dest_of(parts.front()) : nullptr;
+    if (into == nullptr) into = staging.bytes().data();
     const Range range = range_of(parts);
     read_all(file_, {into, range.end - range.begin}, range.begin);
     buffered_bytes_ += deliver(parts, into);
