@@ -22,12 +22,12 @@ from model_checkpoint.errors import (
     IntegrityError,
 )
 from model_checkpoint.storage.annotations import with_annotation
-from model_checkpoint.storage.durable import storage_errors
 from model_checkpoint.storage.names import check_experiment, parse_checkpoint_name
 from model_checkpoint.storage.scan import StoreScan, open_at
 from model_checkpoint.storage.store import Store
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo, Mode
 from model_checkpoint.utils.clock import utc_now
+from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = ["Workspace"]
 

@@ -20,10 +20,11 @@ from model_checkpoint import _native
 from model_checkpoint.cli.progress import Advance
 from model_checkpoint.errors import CheckpointExistsError, StorageError
 from model_checkpoint.storage.contents import check_file, open_contents
-from model_checkpoint.storage.durable import remove_tree, storage_errors, sync_directory
+from model_checkpoint.storage.durable import remove_tree, sync_directory
 from model_checkpoint.storage.names import MANIFEST_NAME
 from model_checkpoint.types import FileInfo
 from model_checkpoint.utils.regular_file import open_regular
+from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = ["copy_directory", "copy_file"]
 

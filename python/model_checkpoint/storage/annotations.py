@@ -13,13 +13,14 @@ from types import MappingProxyType
 from typing import Any
 
 from model_checkpoint.errors import FormatError
-from model_checkpoint.storage.durable import make_directories, read_small, storage_errors
+from model_checkpoint.storage.durable import make_directories, read_small
 from model_checkpoint.storage.manifest import encode_number
 from model_checkpoint.storage.names import check_id
 from model_checkpoint.types import CheckpointInfo
 from model_checkpoint.utils import strict_json
 from model_checkpoint.utils.atomic_file import replace_bytes
 from model_checkpoint.utils.clock import format_rfc3339, parse_rfc3339
+from model_checkpoint.utils.storage_errors import storage_errors
 from model_checkpoint.utils.strict_json import JsonValue
 
 __all__ = ["Annotation", "read_annotation", "remove_annotation", "update_annotation", "with_annotation"]

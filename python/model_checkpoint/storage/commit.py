@@ -49,7 +49,7 @@ from model_checkpoint.errors import (
 )
 from model_checkpoint.storage import manifest as manifests
 from model_checkpoint.storage.contents import check_file
-from model_checkpoint.storage.durable import make_directories, read_small, storage_errors, sync_directory, write_new
+from model_checkpoint.storage.durable import make_directories, read_small, sync_directory, write_new
 from model_checkpoint.storage.environment import describe_environment
 from model_checkpoint.storage.manifest import MAX_MANIFEST_BYTES, Manifest, content_digest
 from model_checkpoint.storage.names import MANIFEST_NAME, check_experiment, check_file_name, check_id
@@ -60,6 +60,7 @@ from model_checkpoint.utils.clock import utc_now
 from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.filesystem import free_bytes
 from model_checkpoint.utils.regular_file import open_regular
+from model_checkpoint.utils.storage_errors import storage_errors
 from model_checkpoint.utils.strict_json import JsonValue
 
 __all__ = ["CommitLog", "Draft", "commit"]

@@ -6,33 +6,21 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
 
 from model_checkpoint import _native
 from model_checkpoint.errors import FormatError, StorageError
 from model_checkpoint.utils.regular_file import open_regular, read_fully, write_fully
+from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = [
     "make_directories",
     "read_small",
     "remove_tree",
-    "storage_errors",
     "sync_directory",
     "write_new",
 ]
 
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
-
-
-@contextlib.contextmanager
-def storage_errors(message: str, path: str) -> Iterator[None]:
-    """Turn every OSError of the block into a StorageError that says what was tried."""
-    try:
-        yield
-    except StorageError:
-        raise
-    except OSError as error:
-        raise StorageError.from_os_error(error, message, path=path) from error
 
 
 def sync_directory(path: str) -> bool:

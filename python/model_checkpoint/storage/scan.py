@@ -11,11 +11,11 @@ from datetime import datetime
 from model_checkpoint.errors import CheckpointError, FormatError, IntegrityError, StorageError
 from model_checkpoint.storage.annotations import Annotation, read_annotation, with_annotation
 from model_checkpoint.storage.contents import Contents, open_contents
-from model_checkpoint.storage.durable import storage_errors
 from model_checkpoint.storage.experiments import read_experiment
 from model_checkpoint.storage.names import is_experiment, parse_checkpoint_name
 from model_checkpoint.storage.trash import Trash
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo
+from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = ["Quarantined", "StoreScan", "open_at", "scan_store"]
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from model_checkpoint import _native
 from model_checkpoint.errors import ConfigurationError, FormatError, StateError, StorageError
 from model_checkpoint.storage.base_backend import BaseStorageBackend
-from model_checkpoint.storage.durable import storage_errors
 from model_checkpoint.storage.names import check_file_name, shard_name
 from model_checkpoint.storage.safetensors.alias import Alias
 from model_checkpoint.storage.safetensors.gather import Gathered, Source
@@ -21,6 +20,7 @@ from model_checkpoint.storage.state_tree import FlatState
 from model_checkpoint.types import FileInfo
 from model_checkpoint.utils import strict_json
 from model_checkpoint.utils.regular_file import open_regular, write_fully
+from model_checkpoint.utils.storage_errors import storage_errors
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from 3.12 on

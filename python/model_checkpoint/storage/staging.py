@@ -20,9 +20,10 @@ from dataclasses import dataclass
 
 from model_checkpoint import _native
 from model_checkpoint.errors import DurabilityWarning, StorageError
-from model_checkpoint.storage.durable import make_directories, remove_tree, storage_errors, sync_directory
+from model_checkpoint.storage.durable import make_directories, remove_tree, sync_directory
 from model_checkpoint.storage.manifest import Durability
 from model_checkpoint.utils.filesystem import file_system_of
+from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = ["Staging", "StagingArea"]
 

@@ -19,7 +19,7 @@ from model_checkpoint.errors import CheckpointNotFoundError, StorageError
 from model_checkpoint.storage.annotations import Annotation, read_annotation, remove_annotation, update_annotation
 from model_checkpoint.storage.commit import CommitLog, Draft, commit
 from model_checkpoint.storage.contents import Contents
-from model_checkpoint.storage.durable import make_directories, storage_errors
+from model_checkpoint.storage.durable import make_directories
 from model_checkpoint.storage.experiments import read_experiment, write_experiment
 from model_checkpoint.storage.leases import is_in_use
 from model_checkpoint.storage.names import (
@@ -33,6 +33,7 @@ from model_checkpoint.storage.scan import ANNOTATIONS, Quarantined, StoreScan, o
 from model_checkpoint.storage.staging import StagingArea
 from model_checkpoint.storage.trash import Trash, TrashEntry
 from model_checkpoint.types import CheckpointInfo, ExperimentInfo
+from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = ["TRASH_DAYS", "RecoveryReport", "Store"]
 

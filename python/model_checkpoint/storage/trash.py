@@ -34,7 +34,6 @@ from model_checkpoint.storage.durable import (
     make_directories,
     read_small,
     remove_tree,
-    storage_errors,
     sync_directory,
     write_new,
 )
@@ -42,6 +41,7 @@ from model_checkpoint.storage.leases import owned_alone
 from model_checkpoint.storage.names import check_id, parse_checkpoint_path
 from model_checkpoint.utils import strict_json
 from model_checkpoint.utils.clock import format_rfc3339, parse_rfc3339, utc_now
+from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = ["Trash", "TrashEntry"]
 

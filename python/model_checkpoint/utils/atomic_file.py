@@ -24,8 +24,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from model_checkpoint import _native
-from model_checkpoint.errors import StorageError
 from model_checkpoint.utils.regular_file import write_fully
+from model_checkpoint.utils.storage_errors import storage_errors
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from 3.12 on
@@ -58,7 +58,7 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
     """
     target = os.path.realpath(path)
     directory = os.path.dirname(target)
-    with _translated(target, "cannot replace the file"):
+    with storage_errors("cannot replace the file", target):
         mode = _mode_of(target)
         temporary = _create(directory, mode)
     try:
@@ -67,9 +67,9 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
             if durable:
                 _native.sync_file(temporary.fd, temporary.path)
         finally:
-            with _translated(target, "cannot close the new file"):
+            with storage_errors("cannot close the new file", target):
                 os.close(temporary.fd)
-        with _translated(target, "cannot replace the file"):
+        with storage_errors("cannot replace the file", target):
             os.replace(temporary.path, target)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -106,13 +106,3 @@ def _create(directory: str, mode: int | None) -> TemporaryFile:
     if mode is not None:
         os.fchmod(fd, mode)
     return TemporaryFile(fd, path)
-
-
-@contextlib.contextmanager
-def _translated(path: str, message: str) -> Iterator[None]:
-    try:
-        yield
-    except StorageError:
-        raise
-    except OSError as error:
-        raise StorageError.from_os_error(error, message, path=path) from error
