@@ -7,10 +7,11 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "block_plan.hpp"
+#include "io/prefaulter.hpp"
 #include "locate.hpp"
-#include "mckpt/arena.hpp"
 #include "mckpt/copier.hpp"
 #include "mckpt/error.hpp"
 #include "mckpt/staging.hpp"
@@ -20,10 +21,16 @@
 namespace mckpt {
 namespace {
 
-constexpr std::uint64_t kHugePageThreshold = 4 * 1024 * 1024;
-
 std::uint64_t round_down(std::uint64_t value, std::uint64_t unit) { return value / unit * unit; }
 std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) { return round_down(value + unit - 1, unit); }
+
+std::vector<std::span<std::byte>> destinations(std::span<const FileSpan> spans) {
+  std::vector<std::span<std::byte>> found;
+  found.reserve(spans.size());
+  for (const FileSpan& span : spans)
+    if (span.dest != nullptr) found.emplace_back(span.dest, span.length);
+  return found;
+}
 
 // Tensor of a block that holds a file offset, or the next one.
 std::string name_at(std::span<const FileSpan> spans, std::span<const SpanPart> parts, std::int64_t offset) {
@@ -51,13 +58,12 @@ class Reader {
         options_(options),
         verifier_(spans, options, file.path),
         plan_(plan_blocks(spans)),
+        prefaulter_(destinations(spans)),
         direct_(open_direct(file, options.io)) {
     if (direct_ && options.io == IoMode::kAuto) cache_.emplace(file, file_size(file));
   }
 
   ReadResult run() {
-    for (const FileSpan& span : spans_)
-      if (span.dest != nullptr && span.length >= kHugePageThreshold) advise_huge_pages({span.dest, span.length});
     parallel_blocks(plan_.blocks.size(), direct_ ? WorkKind::kDevice : WorkKind::kCompute, options_.work,
                     [this](std::size_t i) { read_block(plan_.blocks[i]); });
     return {direct_bytes_.load(), buffered_bytes_.load()};
@@ -83,6 +89,8 @@ class Reader {
     if (!is_direct && !is_cached) advise_read(file_, block.offset, block.end - block.offset);
     LazyStaging staging;
     for_each_batch(plan_.parts_of(block), [&](std::span<const SpanPart> parts) {
+      for (const SpanPart& part : parts)
+        if (dest_of(part) != nullptr) prefaulter_.prepare({dest_of(part), part.length});
       is_direct = is_direct && read_directly(*direct_, parts, staging.bytes());
       if (!is_direct) read_buffered(parts, staging);
     });
@@ -149,6 +157,7 @@ class Reader {
   const ReadOptions& options_;
   Verifier verifier_;
   BlockPlan plan_;
+  Prefaulter prefaulter_;
   std::optional<DirectFile> direct_;
   std::optional<PageCacheProbe> cache_;
   std::atomic<std::uint64_t> direct_bytes_{0};

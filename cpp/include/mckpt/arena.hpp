@@ -28,8 +28,16 @@ class Arena {
   std::size_t size_ = 0;
 };
 
-// Asks for huge pages on the whole pages inside `bytes`, which should not have been touched yet. A fresh 4 KiB page
-// costs several times as much as the copy into it. Only advice: never fails.
+// Asks for huge pages, or for small ones, on the whole pages inside `bytes`, which should not have been touched yet.
+// Only advice: never fails.
 void advise_huge_pages(std::span<std::byte> bytes) noexcept;
+void advise_small_pages(std::span<std::byte> bytes) noexcept;
+
+// Makes the pages that `bytes` lie on present and writable, at half the price of a fault at each. Returns false, where
+// the kernel cannot (before Linux 5.14) or the memory is of a special kind; they then fault when they are written.
+bool populate_pages(std::span<std::byte> bytes) noexcept;
+
+// Whether the page that holds `*byte` is present.
+[[nodiscard]] bool is_page_present(const std::byte* byte) noexcept;
 
 }  // namespace mckpt

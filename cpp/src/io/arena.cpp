@@ -12,6 +12,7 @@ namespace mckpt {
 namespace {
 
 constexpr std::size_t kHugePageBytes = 2 * 1024 * 1024;
+constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, which older headers lack
 
 std::size_t page_bytes() noexcept {
   static const auto bytes = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
@@ -39,6 +40,14 @@ std::byte* map_aligned(std::size_t size) {
   return begin + head;
 }
 
+// Advice on the whole pages inside `bytes`.
+void advise_inside(std::span<std::byte> bytes, int advice) noexcept {
+  const std::size_t head = -reinterpret_cast<std::uintptr_t>(bytes.data()) % page_bytes();
+  if (head >= bytes.size()) return;
+  const std::size_t pages = (bytes.size() - head) / page_bytes() * page_bytes();
+  if (pages != 0) madvise(bytes.data() + head, pages, advice);
+}
+
 }  // namespace
 
 Arena::Arena(std::size_t size) : size_(size) {
@@ -63,11 +72,19 @@ Arena& Arena::operator=(Arena&& other) noexcept {
 
 void Arena::exclude_from_fork() const noexcept { madvise(data_, mapped_bytes(size_), MADV_DONTFORK); }
 
-void advise_huge_pages(std::span<std::byte> bytes) noexcept {
-  const std::size_t head = -reinterpret_cast<std::uintptr_t>(bytes.data()) % page_bytes();
-  if (head >= bytes.size()) return;
-  const std::size_t pages = (bytes.size() - head) / page_bytes() * page_bytes();
-  if (pages != 0) madvise(bytes.data() + head, pages, MADV_HUGEPAGE);
+void advise_huge_pages(std::span<std::byte> bytes) noexcept { advise_inside(bytes, MADV_HUGEPAGE); }
+
+void advise_small_pages(std::span<std::byte> bytes) noexcept { advise_inside(bytes, MADV_NOHUGEPAGE); }
+
+bool populate_pages(std::span<std::byte> bytes) noexcept {
+  const std::size_t head = reinterpret_cast<std::uintptr_t>(bytes.data()) % page_bytes();
+  return madvise(bytes.data() - head, round_up(head + bytes.size(), page_bytes()), kPopulateWrite) == 0;
+}
+
+bool is_page_present(const std::byte* byte) noexcept {
+  auto* const page = const_cast<std::byte*>(byte - reinterpret_cast<std::uintptr_t>(byte) % page_bytes());
+  unsigned char residency = 0;
+  return mincore(page, 1, &residency) == 0 && (residency & 1U) != 0;
 }
 
 }  // namespace mckpt

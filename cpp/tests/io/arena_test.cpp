@@ -69,11 +69,12 @@ TEST(Arena, IsMissingFromChildrenIfExcluded) {
   EXPECT_EQ(status, 0);
 }
 
-TEST(AdviseHugePages, TakesAnyRange) {
+TEST(AdvisePages, TakesAnyRange) {
   const Arena arena(2 * kHugePage);
   advise_huge_pages({});
   advise_huge_pages(arena.bytes().subspan(1, 10));
   advise_huge_pages(arena.bytes().subspan(1));
+  advise_small_pages(arena.bytes().subspan(1));
   EXPECT_EQ(arena.bytes()[1], std::byte{0});
 }
 
