@@ -221,3 +221,27 @@ def test_extra_state_of_modules_is_loaded(tmp_path):
     module = Counting()
     load(tmp_path / "s", into={"m": module})
     assert module.count == 7
+
+
+LARGE = 600_000  # float32: more than is copied by torch
+
+
+@pytest.mark.parametrize(
+    "make", [torch.zeros, lambda n: torch.zeros(n, 2)[:, 0], lambda n: nn.Parameter(torch.zeros(n))]
+)
+def test_large_tensors_of_any_layout_are_loaded_in_place(tmp_path, make):
+    saved = torch.arange(LARGE, dtype=torch.float32)
+    save({"t": saved}, tmp_path / "s")
+    target = make(LARGE)
+    load(tmp_path / "s", into={"t": target})
+    assert torch.equal(target.detach(), saved)
+
+
+def test_autograd_learns_that_a_large_tensor_was_changed(tmp_path):
+    """Else a backward pass would use the new values with the old graph."""
+    save({"t": torch.ones(LARGE)}, tmp_path / "s")
+    target = torch.zeros(LARGE)
+    loss = (target * torch.ones(LARGE, requires_grad=True)).sum()
+    load(tmp_path / "s", into={"t": target})
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from model_checkpoint import _native
 from model_checkpoint.errors import UnsupportedStateError
 from model_checkpoint.storage.safetensors.alias import View
 from model_checkpoint.storage.safetensors.dtypes import TORCH_NAMES
@@ -23,6 +24,7 @@ _DTYPES: dict[str, torch.dtype] = {
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _PAIRS = "F4"  # torch's element is a pair of the format's
+_STREAMED_BYTES = 1024 * 1024
 _OWN_TYPES = (torch.Tensor, torch.nn.Parameter)
 
 
@@ -90,7 +92,16 @@ class TorchAdapter:
         # An expanded tensor has one element for many.
         return all(step or n <= 1 for n, step in zip(tensor.shape, tensor.stride(), strict=True))
 
+    def _is_large_twin(self, tensor: torch.Tensor, value: torch.Tensor) -> bool:
+        same = type(tensor) in _OWN_TYPES and tensor.dtype == value.dtype and tensor.shape == value.shape
+        return same and tensor.nbytes >= _STREAMED_BYTES and self.is_plain(tensor) and self.is_plain(value)
+
     def copy_in(self, tensor: torch.Tensor, value: torch.Tensor) -> None:
+        if self._is_large_twin(tensor, value):
+            # Streaming stores: torch's own copy reads what it overwrites.
+            _native.copy_buffers(_memory(tensor), [0], [_memory(value)])
+            torch.autograd.graph.increment_version(tensor)
+            return
         with torch.no_grad():
             _bits(tensor).copy_(_bits(value))
 
