@@ -101,7 +101,7 @@ format: .venv/.setup ## rewrite the sources in the project's style
 
 # --- products ---------------------------------------------------------------------------------------------------------
 
-.PHONY: wheel demo bench clean
+.PHONY: wheel demo bench asv clean
 wheel: .venv/.setup ## a manylinux wheel in wheelhouse/, tried in a fresh environment
 	@bash .ci/wheel.sh
 
@@ -110,6 +110,12 @@ demo: build ## train, kill, resume, verify, pick the best: the whole product in 
 
 bench: build ## the figures of docs/performance.md, next to torch.save and safetensors
 	@python -m benchmarks.engine
+
+asv: .venv/.setup ## the suite that follows figures from commit to commit, on HEAD or on COMMITS="... ..."
+	$(call say,building and timing $(or $(COMMITS),HEAD) in an environment of their own; results: .asv/)
+	@python -m pip install --quiet --constraint constraints.txt --group asv
+	@asv machine --yes --config benchmarks/asv.conf.json >/dev/null
+	@git rev-parse $(or $(COMMITS),HEAD) | asv run --config benchmarks/asv.conf.json --skip-existing-successful HASHFILE:-
 
 clean: ## remove what was built; .venv stays
 	$(call say,removing build/ dist/ wheelhouse/ and caches)
