@@ -114,6 +114,7 @@ class CheckpointManager:
         with ExitStack() as opened:
             self._workspace, self._experiment = _open(root, experiment, monitor, mode, keep)
             opened.callback(self._workspace.close)
+            opened.callback(arena.close)
             for policy in (keep, save_when):
                 if policy is not None:
                     policy.check(self._experiment.monitor)

@@ -1,7 +1,8 @@
 """From the parts of a run to a committed checkpoint, with as little of it as possible before `save` returns.
 
     in the caller's thread      1. take the state of the parts apart: a tree, and tensors that are still the run's own
-                                2. lay out the files; copy the tensors to the arena
+                                2. lay out the files; copy the tensors to the arena, those of devices and those of the
+                                   host at the same time; from here on, training may change them
     in the save's thread        3. commit: see `storage.commit`; its last step records alias and tags, too
                                 4. the handle is done
                                 5. only now: the event, the cache, the cleanup

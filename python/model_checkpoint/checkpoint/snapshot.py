@@ -1,7 +1,7 @@
 """The one copy that a background save makes, in memory that is reused from save to save.
 
 The copy has the layout of the files, so that the core writes from it without another one. Reused memory is what makes
-it fast: its pages are there, and huge.
+it fast: its pages are there, and huge; and locked, from the first time on that a tensor lies on a device.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from model_checkpoint import _native
 from model_checkpoint.errors import ConfigurationError
 from model_checkpoint.storage.leaves import LeafRef, restore_leaf
 from model_checkpoint.storage.names import component_of
+from model_checkpoint.storage.safetensors.gather import Gathered, copy_all
+from model_checkpoint.storage.safetensors.host_memory import HostMemory
 from model_checkpoint.storage.staged_files import StagedFile, TensorsFile
 from model_checkpoint.storage.state_tree import unflatten
 from model_checkpoint.utils.strict_json import JsonValue
@@ -36,7 +37,7 @@ class SnapshotArena:
         if budget_bytes is not None and budget_bytes < 0:
             raise ConfigurationError(f"memory_budget_bytes is {budget_bytes}; it must be at least 0")
         self._budget = budget_bytes
-        self._memory: _native.Arena | None = None
+        self._memory: HostMemory | None = None
 
     @property
     def nbytes(self) -> int:
@@ -52,20 +53,39 @@ class SnapshotArena:
 
         They must be written, or given up, before the next call, which uses the same memory.
         """
-        needed = _needed(files)
-        if self._memory is None or len(self._memory) < needed:
-            self._memory = None  # give the old memory back first: both at once could be too much
-            self._memory = _native.Arena(max(needed, _PAGE_BYTES))
-        memory, offset = memoryview(self._memory), 0
+        memory, offset = self._room_for(_needed(files)), 0
+        tensors = [file for file in files if isinstance(file, TensorsFile)]
+        if (queue := next((queue for file in tensors for queue in file.gathered.device_queues()), None)) is not None:
+            memory.pin(queue)
+        view = memory.view
+        parts: list[tuple[Gathered, list[int]]] = []
         taken: list[StagedFile] = []
         for file in files:
-            if isinstance(file, TensorsFile):
-                size = file.snapshot_bytes
-                taken.append(file.snapshot(memory[offset : offset + size]))
-                offset += _whole_pages(size)
-            else:
+            if not isinstance(file, TensorsFile):
                 taken.append(file)
+                continue
+            parts.append((file.gathered, [offset + at for at in file.prepared.layout.offsets]))
+            taken.append(file.written_from(view[offset : offset + file.snapshot_bytes]))
+            offset += _whole_pages(file.snapshot_bytes)
+        try:
+            copy_all(view, parts)
+        except BaseException:
+            self.close()  # a device that failed may not have let go of it
+            raise
         return taken
+
+    def close(self) -> None:
+        """Let go of the memory, once the files that `take` returned are written or given up. May be called twice."""
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
+
+    def _room_for(self, nbytes: int) -> HostMemory:
+        memory = self._memory
+        if memory is None or memory.is_lost or len(memory) < nbytes:
+            self.close()  # give the old memory back first: both at once could be too much
+            memory = self._memory = HostMemory(max(nbytes, _PAGE_BYTES))
+        return memory
 
 
 def _needed(files: Sequence[StagedFile]) -> int:

@@ -90,8 +90,12 @@ class TensorsFile:
         Args:
             memory: `snapshot_bytes` writable bytes, aligned to pages. They must outlive the returned file's writing.
         """
+        self.gathered.copy_to(memory, self.prepared.layout.offsets)
+        return self.written_from(memory)
+
+    def written_from(self, memory: Buffer) -> TensorsFile:
+        """The file, written from memory to which its tensors were, or will be, copied by the layout."""
         layout, view = self.prepared.layout, memoryview(memory).cast("B")
-        self.gathered.copy_to(memory, layout.offsets)
         sources = [view[offset : offset + size] for offset, size in zip(layout.offsets, layout.sizes, strict=True)]
         return dataclasses.replace(self, sources=sources)
 

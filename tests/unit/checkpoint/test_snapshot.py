@@ -1,6 +1,9 @@
+import os
+
 import pytest
 import torch
 
+from model_checkpoint import _native
 from model_checkpoint.checkpoint.snapshot import SnapshotArena, state_of
 from model_checkpoint.errors import ConfigurationError
 from model_checkpoint.storage.staged_files import blob_files, component_files
@@ -70,3 +73,121 @@ def test_a_state_without_tensors_takes_a_page():
     """There may be nothing to copy."""
     tree, files = take(SnapshotArena(), {"meta": {"n": 1}, "more": {"m": "x"}})
     assert state_of(tree, files) == {"meta": {"n": 1}, "more": {"m": "x"}}
+
+
+def device_state(devices):
+    """Tensors on two devices and on the host, of every awkward kind."""
+    first, second = devices
+    base = first.own(torch.arange(6.0))
+    return {
+        "model": {
+            "a": base,
+            "tied": base,
+            "t": second.own(torch.arange(12.0).view(3, 4).t()),
+            "scalar": first.own(torch.tensor(3, dtype=torch.int64)),
+            "empty": torch.empty(0, 3),
+            "host": torch.full((5,), 7.0),
+            "host_t": torch.arange(4.0).view(2, 2).t(),
+        },
+        "optimizer": {"exp": second.own(torch.ones(3, dtype=torch.bfloat16)), "host": torch.zeros(2)},
+    }
+
+
+def test_tensors_of_devices_are_enqueued_first_and_waited_for_once(devices, monkeypatch):
+    """All copies of all files are under way before the host's tensors are copied, in one call, and before any wait."""
+    copy_buffers = _native.copy_buffers
+
+    def copy_and_tell(memory, offsets, sources):
+        devices[0].log.append(f"host {len(sources)}")
+        copy_buffers(memory, offsets, sources)
+
+    monkeypatch.setattr(_native, "copy_buffers", copy_and_tell)
+    arena = SnapshotArena()
+    tree, files = take(arena, device_state(devices))
+    assert devices[0].log == [
+        *("gpu0 pin", "gpu0 follow", "gpu0 copy", "gpu1 follow", "gpu1 copy", "gpu0 copy", "gpu1 copy"),
+        "host 2",
+        *("gpu0 wait", "gpu1 wait"),
+    ]
+    copy = state_of(tree, files)
+    for component, tensors in device_state(devices).items():
+        for name, tensor in tensors.items():
+            assert torch.equal(copy[component][name], tensor), name
+    arena.close()
+
+
+def test_what_training_changes_after_a_snapshot_of_a_device_is_not_in_it(devices):
+    """The values are those at the call."""
+    value = device_state(devices)
+    arena = SnapshotArena()
+    tree, files = take(arena, value)
+    value["model"]["a"].fill_(9)
+    value["model"]["host"].fill_(9)
+    copy = state_of(tree, files)
+    assert copy["model"]["tied"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert copy["model"]["host"].tolist() == [7.0] * 5
+    arena.close()
+
+
+def test_memory_is_locked_once_until_it_is_resized_or_closed(devices):
+    """Reuse locks nothing again; larger memory is locked anew, after the old is unlocked."""
+    arena, log = SnapshotArena(), devices[0].log
+    for _ in range(2):
+        take(arena, device_state(devices))
+    assert [line for line in log if "pin" in line] == ["gpu0 pin"]
+    large = {"model": {"w": devices[1].own(torch.zeros(100_000))}, "meta": {}}
+    take(arena, large)
+    assert [line for line in log if "pin" in line] == ["gpu0 pin", "gpu0 unpin", "gpu1 pin"]
+    arena.close()
+    arena.close()
+    assert [line for line in log if "pin" in line] == ["gpu0 pin", "gpu0 unpin", "gpu1 pin", "gpu1 unpin"]
+    assert arena.nbytes == 0
+
+
+def test_a_state_of_the_host_locks_nothing(devices):
+    """Without a tensor on a device there is no reason to lock memory."""
+    take(SnapshotArena(), state())
+    assert devices[0].log == []
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_memory_that_a_device_failed_on_is_given_up(devices, at):
+    """If a copy cannot be enqueued, the others are waited for, the memory is unlocked, and the next snapshot works."""
+    arena = SnapshotArena()
+    devices[1].fails_at = at
+    with pytest.raises(RuntimeError, match="gpu1 broke"):
+        take(arena, device_state(devices))
+    assert devices[0].in_flight == devices[1].in_flight == arena.nbytes == 0
+    assert devices[0].log[-1] == "gpu0 unpin"
+    assert {"gpu0 wait", "gpu1 wait"} <= set(devices[0].log)
+    tree, files = take(arena, device_state(devices))
+    assert state_of(tree, files)["optimizer"]["exp"].tolist() == [1, 1, 1]
+    arena.close()
+
+
+def test_memory_that_cannot_be_locked_is_used_all_the_same(devices):
+    """A save does not fail for want of locked memory."""
+    devices[0].refuses = True
+    tree, files = take(SnapshotArena(), device_state(devices))
+    assert state_of(tree, files)["model"]["a"].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_takes_memory_of_its_own(devices):
+    """It does not touch what its parent has locked; the parent's is as it was."""
+    arena = SnapshotArena()
+    _, files = take(arena, device_state(devices))
+    inherited = arena._memory
+    pid = os.fork()
+    if pid == 0:
+        ok = False
+        try:
+            tree, mine = take(arena, state())
+            ok = state_of(tree, mine)["model"]["a"].tolist() == [0, 1, 2, 3, 4, 5] and arena._memory is not inherited
+        finally:
+            os._exit(0 if ok else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert arena._memory is inherited
+    assert inherited.is_locked
+    assert bytes(files[0].sources[0]) == torch.arange(6.0).numpy().tobytes()
+    arena.close()

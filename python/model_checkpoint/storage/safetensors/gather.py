@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from model_checkpoint import _native
 from model_checkpoint.errors import UnsupportedStateError
 from model_checkpoint.storage.safetensors.alias import Alias
+from model_checkpoint.storage.safetensors.device_copy import DeviceCopies, DeviceQueue
 from model_checkpoint.storage.safetensors.layout import TensorSpec
 from model_checkpoint.storage.safetensors.sharing import Region, find_aliases
 from model_checkpoint.storage.safetensors.tensors import Adapter, adapter_named, framework_of
@@ -18,7 +19,7 @@ from model_checkpoint.utils.collector import collector_paused
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from 3.12 on
 
-__all__ = ["Gathered", "Source", "gather"]
+__all__ = ["Gathered", "Source", "copy_all", "gather"]
 
 Source: TypeAlias = "Buffer | Callable[[], Buffer]"
 """Bytes to store, or what makes them when their turn comes: a copy from a device, or into another order."""
@@ -55,16 +56,46 @@ class Gathered:
             memory: Writable bytes, aligned to pages.
             offsets: For each of ``specs``, a multiple of its element size.
         """
-        dest = memoryview(memory).cast("B")
-        plain_offsets: list[int] = []
-        plain: list[Buffer] = []
-        for spec, adapter, tensor, offset in zip(self.specs, self.adapters, self.tensors, offsets, strict=True):
-            if adapter.is_plain(tensor):
-                plain_offsets.append(offset)
-                plain.append(adapter.buffer(tensor))
-            elif spec.nbytes:
-                adapter.copy_out(tensor, dest[offset : offset + spec.nbytes])
+        copy_all(memory, [(self, offsets)])
+
+    def placed(self, offsets: Sequence[int]) -> Iterator[tuple[TensorSpec, Adapter[Any], Any, int]]:
+        """Each stored tensor that has bytes, with all that belongs to it, and its offset."""
+        rows = zip(self.specs, self.adapters, self.tensors, offsets, strict=True)
+        return (row for row in rows if row[0].nbytes)
+
+    def device_queues(self) -> Iterator[DeviceQueue]:
+        """For each tensor on a device, what can copy it while the caller goes on."""
+        for adapter, tensor in zip(self.adapters, self.tensors, strict=True):
+            if (queue := adapter.device_queue(tensor)) is not None:
+                yield queue
+
+
+def copy_all(memory: Buffer, parts: Iterable[tuple[Gathered, Sequence[int]]]) -> None:
+    """Copy the bytes of stored tensors to a memory: a snapshot, complete when this returns.
+
+    Copies from devices are enqueued first; they run while host memory is copied, and are waited for once.
+
+    Args:
+        memory: Writable bytes, aligned to pages.
+        parts: Tensors, and for each of their ``specs`` an offset: a multiple of its element size.
+    """
+    dest = memoryview(memory).cast("B")
+    plain_offsets: list[int] = []
+    plain: list[Buffer] = []
+    others: list[tuple[Adapter[Any], Any, memoryview]] = []
+    with DeviceCopies() as copies:
+        for gathered, offsets in parts:
+            for spec, adapter, tensor, offset in gathered.placed(offsets):
+                if adapter.is_plain(tensor):
+                    plain_offsets.append(offset)
+                    plain.append(adapter.buffer(tensor))
+                elif (queue := adapter.device_queue(tensor)) is not None:
+                    copies.enqueue(queue, tensor, dest[offset : offset + spec.nbytes])
+                else:
+                    others.append((adapter, tensor, dest[offset : offset + spec.nbytes]))
         _native.copy_buffers(memory, plain_offsets, plain)
+        for adapter, tensor, place in others:
+            adapter.copy_out(tensor, place)
 
 
 @collector_paused()

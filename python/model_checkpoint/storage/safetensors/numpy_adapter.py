@@ -60,6 +60,9 @@ class NumpyAdapter:
     def copy_out(self, tensor: Array, dest: memoryview) -> None:
         np.frombuffer(dest, tensor.dtype.newbyteorder("<")).reshape(tensor.shape)[...] = tensor
 
+    def device_queue(self, tensor: Array) -> None:
+        """None: arrays lie in host memory."""
+
     def allocate(self, spec: TensorSpec) -> tuple[Array, Buffer]:
         tensor = _empty(spec)
         return tensor, tensor.reshape(-1).view(np.uint8).data

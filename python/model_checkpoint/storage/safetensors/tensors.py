@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from model_checkpoint.errors import ConfigurationError, UnsupportedStateError
 from model_checkpoint.storage.safetensors.alias import View
+from model_checkpoint.storage.safetensors.device_copy import DeviceQueue
 from model_checkpoint.storage.safetensors.layout import TensorSpec
 from model_checkpoint.storage.safetensors.sharing import Region
 from model_checkpoint.utils.optional_import import require
@@ -42,6 +43,9 @@ class Adapter(Protocol[T]):
 
     def copy_out(self, tensor: T, dest: memoryview) -> None:
         """Copy its stored bytes to memory."""
+
+    def device_queue(self, tensor: T) -> DeviceQueue | None:
+        """What can copy its stored bytes while the caller goes on; None if it lies in host memory, or nothing can."""
 
     # --- loading ---
 

@@ -10,9 +10,11 @@ import torch
 from model_checkpoint import _native
 from model_checkpoint.errors import UnsupportedStateError
 from model_checkpoint.storage.safetensors.alias import View
+from model_checkpoint.storage.safetensors.device_copy import DeviceQueue
 from model_checkpoint.storage.safetensors.dtypes import TORCH_NAMES
 from model_checkpoint.storage.safetensors.layout import TensorSpec
 from model_checkpoint.storage.safetensors.sharing import Region
+from model_checkpoint.storage.safetensors.torch_bits import bits_of
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from 3.12 on
@@ -57,12 +59,19 @@ class TorchAdapter:
 
     def buffer(self, tensor: torch.Tensor) -> Buffer:
         if not self.is_plain(tensor):
-            tensor = _bits(tensor.detach()).resolve_conj().resolve_neg().cpu().contiguous()
+            tensor = bits_of(tensor.detach()).resolve_conj().resolve_neg().cpu().contiguous()
         return _memory(tensor)
 
     def copy_out(self, tensor: torch.Tensor, dest: memoryview) -> None:
-        bits = _bits(tensor.detach())
+        bits = bits_of(tensor.detach())
         torch.frombuffer(dest, dtype=bits.dtype).view(bits.shape).copy_(bits)
+
+    def device_queue(self, tensor: torch.Tensor) -> DeviceQueue | None:
+        if not tensor.is_cuda:
+            return None
+        from model_checkpoint.storage.safetensors.cuda_queue import cuda_queue
+
+        return cuda_queue(tensor.device)
 
     def allocate(self, spec: TensorSpec) -> tuple[torch.Tensor, Buffer]:
         tensor = torch.empty(_own_shape(spec), dtype=_dtype(spec), device="cpu")
@@ -103,7 +112,7 @@ class TorchAdapter:
             torch.autograd.graph.increment_version(tensor)
             return
         with torch.no_grad():
-            _bits(tensor).copy_(_bits(value))
+            bits_of(tensor).copy_(bits_of(value))
 
 
 def _check_subclass(name: str, tensor: torch.Tensor) -> None:
@@ -138,11 +147,6 @@ def _dtype(spec: TensorSpec) -> torch.dtype:
     if dtype is None:
         raise UnsupportedStateError(f"torch {torch.__version__} has no dtype for {spec.dtype}", where=spec.name)
     return dtype
-
-
-def _bits(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor with a dtype that torch can copy: it knows packed pairs, and has no kernels for them."""
-    return tensor.view(torch.uint8) if tensor.dtype is _DTYPES.get(_PAIRS) else tensor
 
 
 def _memory(tensor: torch.Tensor) -> Buffer:
