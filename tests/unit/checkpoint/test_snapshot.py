@@ -3,7 +3,9 @@ import os
 import pytest
 import torch
 
+import model_checkpoint as mc
 from model_checkpoint import _native
+from model_checkpoint.checkpoint import snapshot
 from model_checkpoint.checkpoint.snapshot import SnapshotArena, state_of
 from model_checkpoint.errors import ConfigurationError
 from model_checkpoint.storage.staged_files import blob_files, component_files
@@ -142,6 +144,34 @@ def test_memory_is_locked_once_until_it_is_resized_or_closed(devices):
     arena.close()
     assert [line for line in log if "pin" in line] == ["gpu0 pin", "gpu0 unpin", "gpu1 pin", "gpu1 unpin"]
     assert arena.nbytes == 0
+
+
+def test_old_memory_is_given_back_before_more_is_taken(monkeypatch):
+    """Both at once could be more than there is."""
+    arena = SnapshotArena()
+    take(arena, state())
+    held = []
+    make = snapshot.HostMemory
+    monkeypatch.setattr(snapshot, "HostMemory", lambda nbytes: held.append(arena.nbytes) or make(nbytes))
+    take(arena, {"model": {"w": torch.zeros(100_000)}, "meta": {}})
+    assert held == [0]
+
+
+def test_a_manager_saves_from_devices_and_unlocks_its_memory_when_it_closes(devices, tmp_path):
+    """The checkpoint has the values at the call, and nothing stays locked for a manager that is closed."""
+    value = device_state(devices)
+    manager = mc.CheckpointManager(tmp_path, experiment="e", progress=False)
+    manager.track(model=value["model"], optimizer=value["optimizer"])
+    for step in range(2):
+        handle = manager.save(step)
+        value["model"]["a"].add_(1)
+        handle.result()
+        assert manager.load(step)["model"]["tied"].tolist() == [step + n for n in range(6)]
+    assert devices[0].log.count("gpu0 pin") == 1
+    assert devices[0].locked
+    manager.close()
+    assert not devices[0].locked
+    assert devices[0].log.count("gpu0 unpin") == 1
 
 
 def test_a_state_of_the_host_locks_nothing(devices):

@@ -143,6 +143,21 @@ def test_what_is_brought_into_order_on_the_device_is_bounded(runtime, monkeypatc
     assert sum(sizes) == 4 * 50 * 7 * 3
 
 
+@pytest.mark.parametrize("view", [lambda tensor: tensor, lambda tensor: tensor.imag], ids=["conj", "neg"])
+def test_pending_signs_are_changed_on_the_device(runtime, monkeypatch, view):
+    """Torch would change them in the destination, right after a copy there was enqueued: before the bytes arrive."""
+    asked = []
+    copy_ = torch.Tensor.copy_
+
+    def copy_and_tell(dest, source, **options):
+        asked.append((source.is_conj() or source.is_neg(), bool(options)))
+        return copy_(dest, source, **options)
+
+    monkeypatch.setattr(torch.Tensor, "copy_", copy_and_tell)
+    copied(CudaQueue(DEVICE), view(torch.complex(torch.arange(6.0), torch.ones(6)).conj()))
+    assert asked == [(True, False), (False, True)]
+
+
 def test_copies_do_not_wait(runtime, monkeypatch):
     """Each copy is enqueued with ``non_blocking``, in pieces too."""
     asked = []

@@ -63,6 +63,8 @@ def test_a_refusal_is_logged_once_and_no_error(devices, caplog):
     ]
     assert not memory.is_locked
     memory.close()
+    del memory
+    gc.collect()
     assert devices[0].log == ["gpu0 pin"]
 
 
