@@ -19,6 +19,7 @@ from model_checkpoint.storage.safetensors.writer import PreparedFile, prepare
 from model_checkpoint.storage.state_tree import FlatState
 from model_checkpoint.types import FileInfo
 from model_checkpoint.utils import strict_json
+from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.regular_file import open_regular, write_fully
 from model_checkpoint.utils.storage_errors import storage_errors
 
@@ -93,6 +94,7 @@ class TensorsFile:
         self.gathered.copy_to(memory, self.prepared.layout.offsets)
         return self.written_from(memory)
 
+    @collector_paused()
     def written_from(self, memory: Buffer) -> TensorsFile:
         """The file, written from memory to which its tensors were, or will be, copied by the layout."""
         layout, view = self.prepared.layout, memoryview(memory).cast("B")

@@ -84,15 +84,16 @@ def copy_all(memory: Buffer, parts: Iterable[tuple[Gathered, Sequence[int]]]) ->
     plain: list[Buffer] = []
     others: list[tuple[Adapter[Any], Any, memoryview]] = []
     with DeviceCopies() as copies:
-        for gathered, offsets in parts:
-            for spec, adapter, tensor, offset in gathered.placed(offsets):
-                if adapter.is_plain(tensor):
-                    plain_offsets.append(offset)
-                    plain.append(adapter.buffer(tensor))
-                elif (queue := adapter.device_queue(tensor)) is not None:
-                    copies.enqueue(queue, tensor, dest[offset : offset + spec.nbytes])
-                else:
-                    others.append((adapter, tensor, dest[offset : offset + spec.nbytes]))
+        with collector_paused():
+            for gathered, offsets in parts:
+                for spec, adapter, tensor, offset in gathered.placed(offsets):
+                    if adapter.is_plain(tensor):
+                        plain_offsets.append(offset)
+                        plain.append(adapter.buffer(tensor))
+                    elif (queue := adapter.device_queue(tensor)) is not None:
+                        copies.enqueue(queue, tensor, dest[offset : offset + spec.nbytes])
+                    else:
+                        others.append((adapter, tensor, dest[offset : offset + spec.nbytes]))
         _native.copy_buffers(memory, plain_offsets, plain)
         for adapter, tensor, place in others:
             adapter.copy_out(tensor, place)
