@@ -35,7 +35,7 @@ build: .venv/.build ## compile the core and install the package, editable, into 
 
 # --- tests ------------------------------------------------------------------------------------------------------------
 
-.PHONY: test test-cpp test-crash asan tsan
+.PHONY: test test-cpp test-crash asan tsan regression
 test: check asan ## everything that a change must pass: quick checks, C++ tests under sanitizers, all Python tests
 	$(call say,passed so far: checks and the C++ tests under ASan and UBSan; now the Python tests)
 	@python -m pytest
@@ -55,6 +55,10 @@ tsan: .venv/.setup ## C++ tests under ThreadSanitizer
 test-crash: build ## hundreds of kills in the middle of saves
 	$(call say,killing processes that save)
 	@python -m pytest -m crash_long
+
+regression: build ## has it become slower? This build and that of BASE=<commit>, measured in turn
+	$(call say,comparing the speed of this build with itself and with an earlier commit)
+	@python -m benchmarks.regression $(if $(BASE),--base $(BASE))
 
 # --- checks -----------------------------------------------------------------------------------------------------------
 

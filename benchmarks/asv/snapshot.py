@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from benchmarks.asv.arrays import MIB, TENSORS, THREADS, arrays_of
 from model_checkpoint import _native
 from model_checkpoint.checkpoint.snapshot import SnapshotArena
@@ -39,3 +41,17 @@ class TakeSnapshot:
 
     def time_take(self, _mib: int) -> None:
         self.arena.take(component_files(flatten(self.state)))
+
+
+class NumpyCopy:
+    """What numpy takes for such a copy on one thread: it tells a change of the machine from one of ours."""
+
+    param_names = ("MiB",)
+    params = ((1, 64, 256),)
+
+    def setup(self, mib: int) -> None:
+        self.source = np.resize(np.arange(MIB, dtype=np.uint8), mib * MIB)
+        self.copy = self.source.copy()
+
+    def time_copyto(self, _mib: int) -> None:
+        np.copyto(self.copy, self.source)
