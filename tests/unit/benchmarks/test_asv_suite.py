@@ -66,9 +66,9 @@ def test_a_benchmark_runs_with_its_first_parameters(suite: type) -> None:
 
 
 def test_there_is_a_benchmark_for_everything_that_the_suite_promises() -> None:
-    """Saves, loads, verification, snapshots, kernels, headers and the catalog are covered."""
+    """Saves, loads, reads, verification, snapshots, kernels, headers and the catalog are covered."""
     assert {suite.__module__.rpartition(".")[2] for suite in SUITES} == {
-        "catalog", "digest", "header", "load", "save", "snapshot", "verify",
+        "catalog", "digest", "header", "load", "read", "save", "snapshot", "verify",
     }  # fmt: skip
 
 

@@ -19,10 +19,29 @@ from model_checkpoint.utils.collector import collector_paused
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from 3.12 on
 
-__all__ = ["Gathered", "Source", "copy_all", "gather"]
+__all__ = ["DeviceBytes", "Gathered", "Source", "copy_all", "gather"]
 
 Source: TypeAlias = "Buffer | Callable[[], Buffer]"
-"""Bytes to store, or what makes them when their turn comes: a copy from a device, or into another order."""
+"""Bytes to store, or what makes them when their turn comes: `DeviceBytes`, or a copy into another order."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceBytes:
+    """The stored bytes of a tensor that lies on a device and has them as they are stored.
+
+    Attributes:
+        adapter: Its framework.
+        queue: Its device's.
+        flat: Its bytes, as a flat tensor that can be sliced.
+    """
+
+    adapter: Adapter[Any]
+    queue: DeviceQueue
+    flat: Any
+
+    def __call__(self) -> Buffer:
+        """All of them, in new host memory."""
+        return self.adapter.buffer(self.flat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +63,7 @@ class Gathered:
     @collector_paused()
     def sources(self) -> list[Source]:
         """The bytes of each stored tensor, without a copy where its memory has them as they are stored."""
-        return [
-            adapter.buffer(tensor) if adapter.is_plain(tensor) else functools.partial(adapter.buffer, tensor)
-            for adapter, tensor in zip(self.adapters, self.tensors, strict=True)
-        ]
+        return [_source(adapter, tensor) for adapter, tensor in zip(self.adapters, self.tensors, strict=True)]
 
     def copy_to(self, memory: Buffer, offsets: Sequence[int]) -> None:
         """Copy the bytes of each stored tensor to an offset of a memory: a snapshot.
@@ -68,6 +84,15 @@ class Gathered:
         for adapter, tensor in zip(self.adapters, self.tensors, strict=True):
             if (queue := adapter.device_queue(tensor)) is not None:
                 yield queue
+
+
+def _source(adapter: Adapter[Any], tensor: Any) -> Source:
+    if adapter.is_plain(tensor):
+        return adapter.buffer(tensor)
+    queue, flat = adapter.device_queue(tensor), adapter.flat(tensor)
+    if queue is None or flat is None:
+        return functools.partial(adapter.buffer, tensor)
+    return DeviceBytes(adapter, queue, flat)
 
 
 def copy_all(memory: Buffer, parts: Iterable[tuple[Gathered, Sequence[int]]]) -> None:

@@ -63,6 +63,9 @@ class NumpyAdapter:
     def device_queue(self, tensor: Array) -> None:
         """None: arrays lie in host memory."""
 
+    def flat(self, tensor: Array) -> Array | None:
+        return tensor.reshape(-1).view(np.uint8) if self.is_plain(tensor) else None
+
     def allocate(self, spec: TensorSpec) -> tuple[Array, Buffer]:
         tensor = _empty(spec)
         return tensor, tensor.reshape(-1).view(np.uint8).data

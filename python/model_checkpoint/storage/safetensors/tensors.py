@@ -47,6 +47,9 @@ class Adapter(Protocol[T]):
     def device_queue(self, tensor: T) -> DeviceQueue | None:
         """What can copy its stored bytes while the caller goes on; None if it lies in host memory, or nothing can."""
 
+    def flat(self, tensor: T) -> T | None:
+        """Its stored bytes as a flat tensor that shares its memory; None if it has them in another order or form."""
+
     # --- loading ---
 
     def allocate(self, spec: TensorSpec) -> tuple[T, Buffer]:

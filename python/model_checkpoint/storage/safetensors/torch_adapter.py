@@ -73,6 +73,11 @@ class TorchAdapter:
 
         return cuda_queue(tensor.device)
 
+    def flat(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        if not tensor.is_contiguous() or tensor.is_conj() or tensor.is_neg():
+            return None
+        return bits_of(tensor.detach()).view(-1).view(torch.uint8)
+
     def allocate(self, spec: TensorSpec) -> tuple[torch.Tensor, Buffer]:
         tensor = torch.empty(_own_shape(spec), dtype=_dtype(spec), device="cpu")
         return tensor, _memory(tensor)

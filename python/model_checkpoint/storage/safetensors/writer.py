@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from model_checkpoint import _native
-from model_checkpoint.errors import ConfigurationError, StorageError
+from model_checkpoint.errors import StorageError
 from model_checkpoint.storage.safetensors.alias import Alias
+from model_checkpoint.storage.safetensors.batches import Part, batches
 from model_checkpoint.storage.safetensors.gather import Source, gather
 from model_checkpoint.storage.safetensors.header import Header, decode
 from model_checkpoint.storage.safetensors.layout import Layout, TensorSpec, plan
@@ -20,13 +22,7 @@ from model_checkpoint.utils.atomic_file import replacing
 from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.regular_file import write_fully
 
-if TYPE_CHECKING:
-    from typing_extensions import Buffer  # collections.abc has it from 3.12 on
-
 __all__ = ["PreparedFile", "prepare", "save_file", "write_file"]
-
-_MADE_BYTES = 64 * 1024 * 1024
-"""How many bytes may be held that were made for writing: copies from devices and into C order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,31 +80,17 @@ class PreparedFile:
         """Write the data area and return its chunk table."""
         tables: list[bytes] = []
         offset = self.template.nbytes
-        for indices, buffers in self._batches(sources):
-            names = [self.specs[index].name for index in indices]
-            result = _native.write_segments(fd, path, buffers, names, data_offset=offset)
-            tables.append(result.table)
-            offset += result.nbytes
+        with contextlib.closing(batches(self._parts(sources))) as made:
+            for batch in made:
+                result = _native.write_segments(fd, path, batch.buffers, batch.names, data_offset=offset)
+                tables.append(result.table)
+                offset += result.nbytes
         return b"".join(tables)
 
-    def _batches(self, sources: Sequence[Source]) -> Iterator[tuple[list[int], list[Buffer]]]:
-        """The buffers in data order: all at once, or, if they must be made, as many as may be held."""
-        indices: list[int] = []
-        buffers: list[Buffer] = []
-        held = 0
-        for index in self.layout.order:
-            size, source = self.layout.sizes[index], sources[index]
-            if callable(source):
-                if held and held + size > _MADE_BYTES:
-                    yield indices, buffers
-                    indices, buffers, held = [], [], 0
-                source, held = source(), held + size
-            if memoryview(source).nbytes != size:
-                raise ConfigurationError(f"the source of {self.specs[index].name!r} does not have its {size} bytes")
-            if size:
-                indices.append(index)
-                buffers.append(source)
-        yield indices, buffers
+    def _parts(self, sources: Sequence[Source]) -> Iterator[Part]:
+        """The tensors that have bytes, in data order."""
+        sizes = self.layout.sizes
+        return (Part(self.specs[i].name, sizes[i], sources[i]) for i in self.layout.order if sizes[i])
 
 
 @collector_paused()

@@ -20,7 +20,7 @@ from model_checkpoint.errors import (
     StorageError,
     UnsupportedStateError,
 )
-from model_checkpoint.storage.safetensors import writer
+from model_checkpoint.storage.safetensors import batches, writer
 from model_checkpoint.storage.safetensors.alias import Alias, View
 from model_checkpoint.storage.safetensors.gather import gather
 from model_checkpoint.storage.safetensors.layout import TensorSpec
@@ -313,7 +313,7 @@ def test_copies_made_for_writing_are_held_in_batches(path, monkeypatch):
     tensors = {f"t{index}": torch.randn(50, 7).t() for index in range(10)} | {"plain": torch.randn(3)}
     save_file(tensors, path)
     whole = path.read_bytes()
-    monkeypatch.setattr(writer, "_MADE_BYTES", 3000)
+    monkeypatch.setattr(batches, "_MADE_BYTES", 3000)
     calls = []
     write_segments = _native.write_segments
     monkeypatch.setattr(
