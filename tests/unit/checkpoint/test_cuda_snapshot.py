@@ -1,4 +1,4 @@
-"""Background saves of tensors on CUDA devices. Skipped where there is none."""
+"""Saves of tensors on CUDA devices. Skipped where there is none."""
 
 import os
 
@@ -149,6 +149,17 @@ def test_a_manager_saves_and_restores_what_a_device_had(tmp_path):
         manager.load("latest", into={"model": model})
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
+
+
+@pytest.mark.parametrize("nbytes", [1000, 200 << 20])
+def test_a_file_from_a_device_is_the_file_from_the_host(tmp_path, nbytes):
+    """In pieces through page-locked memory or not, the bytes and digests are the same."""
+    host = {"w": torch.randint(0, 256, (nbytes,), dtype=torch.uint8), "t": torch.randn(30, 20).t(), "k": torch.ones(5)}
+    device = {name: tensor.cuda() for name, tensor in host.items()}
+    device["w"].add_(1).sub_(1)
+    mc.save_file(host, tmp_path / "host")
+    mc.save_file(device, tmp_path / "device")
+    assert (tmp_path / "host").read_bytes() == (tmp_path / "device").read_bytes()
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

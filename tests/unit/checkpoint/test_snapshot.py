@@ -118,6 +118,15 @@ def test_tensors_of_devices_are_enqueued_first_and_waited_for_once(devices, monk
     arena.close()
 
 
+def test_a_state_that_is_not_copied_can_be_had_from_devices_too(devices):
+    """A save in the foreground leaves the tensors where they are; the state that it stores is on the host."""
+    flat = flatten(device_state(devices))
+    value = state_of(flat.tree, component_files(flat))
+    for component, tensors in device_state(devices).items():
+        for name, tensor in tensors.items():
+            assert torch.equal(value[component][name], tensor), name
+
+
 def test_what_training_changes_after_a_snapshot_of_a_device_is_not_in_it(devices):
     """The values are those at the call."""
     value = device_state(devices)
