@@ -18,7 +18,7 @@ def on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """What only CUDA has does nothing; the model is small, and no storage is asked for direct I/O."""
     empty = torch.empty
 
-    def pageable(*size: int, pin_memory: bool = False, **options: Any) -> torch.Tensor:  # noqa: ARG001 - torch's
+    def pageable(*size: int, pin_memory: bool = False, **options: Any) -> torch.Tensor:
         return empty(*size, **options)
 
     monkeypatch.setattr(torch, "empty", pageable)
