@@ -183,6 +183,21 @@ def test_a_manager_saves_from_devices_and_unlocks_its_memory_when_it_closes(devi
     assert devices[0].log.count("gpu0 unpin") == 1
 
 
+def test_a_device_that_fails_fails_one_save(devices, tmp_path):
+    """The error reaches the caller at once, nothing is saved, and the next save is as if it had not been."""
+    value = device_state(devices)
+    with mc.CheckpointManager(tmp_path, experiment="e", progress=False) as manager:
+        manager.track(model=value["model"], optimizer=value["optimizer"])
+        manager.save(0).result()
+        devices[1].fails_at = 1
+        with pytest.raises(RuntimeError, match="gpu1 broke"):
+            manager.save(1)
+        assert not devices[0].locked
+        manager.save(2).result()
+        assert [checkpoint.step for checkpoint in manager.list()] == [2, 0]
+    assert devices[0].in_flight == devices[1].in_flight == 0
+
+
 def test_a_state_of_the_host_locks_nothing(devices):
     """Without a tensor on a device there is no reason to lock memory."""
     take(SnapshotArena(), state())
