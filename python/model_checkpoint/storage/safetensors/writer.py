@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from 3.12 on
 
 __all__ = ["PreparedFile", "prepare", "save_file", "write_file"]
+
+_log = logging.getLogger("model_checkpoint")
 
 _MADE_BYTES = 64 * 1024 * 1024
 """How many bytes may be held that were made for writing: copies from devices and into C order."""
@@ -87,6 +90,9 @@ class PreparedFile:
         for indices, buffers in self._batches(sources):
             names = [self.specs[index].name for index in indices]
             result = _native.write_segments(fd, path, buffers, names, data_offset=offset)
+            _log.debug(
+                "%s: wrote %d bytes %s", path, result.nbytes, "directly" if result.direct else "through the page cache"
+            )
             tables.append(result.table)
             offset += result.nbytes
         return b"".join(tables)
