@@ -112,8 +112,8 @@ wheel: .venv/.setup ## a manylinux wheel in wheelhouse/, tried in a fresh enviro
 demo: build ## train, kill, resume, verify, pick the best: the whole product in a minute
 	@python docs/demo/run.py
 
-bench: build ## the figures of docs/performance.md, next to torch.save and safetensors
-	@python -m benchmarks.engine
+bench: build ## us, the installed peers and the ceilings of this machine, 4 GiB; more by BENCH="--size 1GiB --only save"
+	@python -m benchmarks.compare $(BENCH)
 
 asv: .venv/.setup ## the suite that follows figures from commit to commit, on HEAD or on COMMITS="... ..."
 	$(call say,building and timing $(or $(COMMITS),HEAD) in an environment of their own; results: .asv/)

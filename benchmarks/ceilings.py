@@ -1,4 +1,4 @@
-"""What the machine can do, measured without the engine (but for the hash kernel), in the same run."""
+"""What the machine can do: raw direct I/O, reads from the page cache, copies, and the hash kernels on their own."""
 
 from __future__ import annotations
 
@@ -9,21 +9,28 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 BLOCK = 4 << 20
+MEMORY_BYTES = 1 << 30  # more than any cache holds, and little beside the model
 
 
 def _parallel(threads: int, blocks: int, work: Callable[[int], None]) -> float:
     """Seconds for `threads` threads to call work(0) ... work(blocks - 1)."""
     pending = iter(range(blocks))
     lock = threading.Lock()
+    errors: list[BaseException] = []
 
     def worker() -> None:
-        while True:
-            with lock:
-                block = next(pending, None)
-            if block is None:
-                return
-            work(block)
+        try:
+            while True:
+                with lock:
+                    block = next(pending, None)
+                if block is None:
+                    return
+                work(block)
+        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that waits
+            errors.append(error)
 
     workers = [threading.Thread(target=worker) for _ in range(threads)]
     start = time.perf_counter()
@@ -31,6 +38,8 @@ def _parallel(threads: int, blocks: int, work: Callable[[int], None]) -> float:
         thread.start()
     for thread in workers:
         thread.join()
+    if errors:
+        raise errors[0]
     return time.perf_counter() - start
 
 
@@ -44,22 +53,47 @@ def aligned_memory(nbytes: int) -> mmap.mmap:
     return memory
 
 
-def direct_write(path: Path, memory: mmap.mmap, threads: int) -> float:
-    """Seconds to write `memory` with O_DIRECT from `threads` threads in 4 MiB writes, and fsync."""
+def direct_write(path: Path, memory: mmap.mmap, threads: int, block: int = BLOCK, nbytes: int | None = None) -> float:
+    """Seconds to write ``nbytes`` (that of ``memory`` by default) with O_DIRECT, and fsync.
+
+    Writes are of ``block`` bytes each, from ``threads`` threads; memory that is shorter is written again and again.
+    """
     path.unlink(missing_ok=True)
+    nbytes = nbytes or len(memory)
     fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_DIRECT, 0o644)
-    view = memoryview(memory)
     try:
-        os.posix_fallocate(fd, 0, len(memory))
-        start = time.perf_counter()
-        _parallel(
-            threads, len(memory) // BLOCK, lambda i: _full_write(fd, view[i * BLOCK : (i + 1) * BLOCK], i * BLOCK)
-        )
-        os.fsync(fd)
-        return time.perf_counter() - start
+        os.posix_fallocate(fd, 0, nbytes)
+        with memoryview(memory) as view:
+            start = time.perf_counter()
+            _parallel(threads, nbytes // block, lambda i: _full_write(fd, _piece(view, i, block), i * block))
+            os.fsync(fd)
+            return time.perf_counter() - start
     finally:
         os.close(fd)
-        view.release()
+
+
+def direct_read(path: Path, memory: mmap.mmap, threads: int, block: int = BLOCK, nbytes: int | None = None) -> float:
+    """Seconds to read ``nbytes`` (that of ``memory`` by default) with O_DIRECT into ``memory``, as above."""
+    return _read(path, os.O_RDONLY | os.O_DIRECT, memory, threads, block, nbytes or len(memory))
+
+
+def cached_read(path: Path, memory: mmap.mmap, threads: int, nbytes: int) -> float:
+    """Seconds to read ``nbytes`` through the page cache into ``memory``, a megabyte at a time."""
+    return _read(path, os.O_RDONLY, memory, threads, 1 << 20, nbytes)
+
+
+def _read(path: Path, flags: int, memory: mmap.mmap, threads: int, block: int, nbytes: int) -> float:
+    fd = os.open(path, flags)
+    try:
+        with memoryview(memory) as view:
+            return _parallel(threads, nbytes // block, lambda i: _full_read(fd, _piece(view, i, block), i * block))
+    finally:
+        os.close(fd)
+
+
+def _piece(view: memoryview, index: int, block: int) -> memoryview:
+    start = index % (len(view) // block) * block
+    return view[start : start + block]
 
 
 def _full_write(fd: int, view: memoryview, offset: int) -> None:
@@ -67,21 +101,25 @@ def _full_write(fd: int, view: memoryview, offset: int) -> None:
         raise RuntimeError("short direct write")
 
 
-def direct_read(path: Path, memory: mmap.mmap, threads: int) -> float:
-    """Seconds to read the file into `memory` with O_DIRECT from `threads` threads in 4 MiB reads."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
-    view = memoryview(memory)
-    try:
-        return _parallel(
-            threads,
-            len(memory) // BLOCK,
-            lambda i: _full_read(fd, view[i * BLOCK : (i + 1) * BLOCK], i * BLOCK),
-        )
-    finally:
-        os.close(fd)
-        view.release()
-
-
 def _full_read(fd: int, view: memoryview, offset: int) -> None:
     if os.preadv(fd, [view], offset) != len(view):
-        raise RuntimeError("short direct read")
+        raise RuntimeError("short read")
+
+
+def copy(source: mmap.mmap, dest: mmap.mmap, threads: int) -> float:
+    """Seconds of memcpy from one memory to another, an equal share for each thread."""
+    share = -(-len(source) // threads)
+    into, out = np.frombuffer(dest, np.uint8), np.frombuffer(source, np.uint8)
+
+    def part(index: int) -> None:
+        span = slice(index * share, (index + 1) * share)
+        np.copyto(into[span], out[span])
+
+    return _parallel(threads, threads, part)
+
+
+def copy_into_fresh(source: mmap.mmap, threads: int) -> float:
+    """Seconds of memcpy into memory that nobody has touched before, in huge pages."""
+    with mmap.mmap(-1, len(source)) as dest:
+        dest.madvise(mmap.MADV_HUGEPAGE)
+        return copy(source, dest, threads)

@@ -54,22 +54,34 @@ class Contender:
     check: Callable[[object], None] = lambda _answer: None
 
 
-def alternate(contenders: list[Contender], nbytes: int, repeats: int) -> dict[str, Sample]:
-    """Run the contenders in turn, A B C A B C, after one warm-up round; check every answer."""
+def alternate(contenders: list[Contender], nbytes: int, repeats: int, *, warm_ups: int = 1) -> dict[str, Sample]:
+    """Run the contenders in turn, A B C A B C, after warm-up rounds; check every answer.
+
+    Raises:
+        AssertionError: An answer is wrong; its notes name the contender.
+    """
     times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-    for turn in range(repeats + 1):
+    for turn in range(warm_ups + repeats):
         for contender in contenders:
-            contender.before()
-            gc.collect()
-            touch_free_memory(nbytes)
-            start = time.perf_counter()
-            answer = contender.run()
-            elapsed = time.perf_counter() - start
-            contender.check(answer)
-            del answer
-            if turn:
+            elapsed = _timed(contender, nbytes)
+            if turn >= warm_ups:
                 times[contender.name].append(elapsed)
     return {name: Sample(tuple(seconds), nbytes) for name, seconds in times.items()}
+
+
+def _timed(contender: Contender, nbytes: int) -> float:
+    contender.before()
+    gc.collect()
+    touch_free_memory(nbytes)
+    start = time.perf_counter()
+    answer = contender.run()
+    elapsed = time.perf_counter() - start
+    try:
+        contender.check(answer)
+    except AssertionError as error:
+        error.add_note(f"this was the answer of: {contender.name}")
+        raise
+    return elapsed
 
 
 def touch_free_memory(nbytes: int) -> None:

@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 
 import model_checkpoint as mc
-from benchmarks.engine import parse_size
 from benchmarks.harness import Contender, Sample, alternate, cpu_model, warm_cache
 from benchmarks.models import assert_equal, llama_of, size_of
+from benchmarks.sizes import parse_size
 from model_checkpoint import _native
 from model_checkpoint.storage.safetensors.gather import gather
 from model_checkpoint.storage.safetensors.writer import prepare
