@@ -27,6 +27,7 @@ __all__ = ["PreparedFile", "prepare", "save_file", "write_file"]
 
 _log = logging.getLogger("model_checkpoint")
 
+
 @dataclass(frozen=True, slots=True)
 class PreparedFile:
     """A file of which everything is known but its bytes.
