@@ -352,7 +352,7 @@ def dry_run(run: Run, groups: list[str]) -> None:
     for contender in restores(run, warm_cache):
         print(f"  {contender.name}")
     for name in missing_peers():
-        print(f"  not installed: {name}")
+        print(f"  not installed: {name} (pip install --group peers)")
 
 
 def main(argv: list[str] | None = None) -> int:
