@@ -119,7 +119,8 @@ asv: .venv/.setup ## the suite that follows figures from commit to commit, on HE
 	$(call say,building and timing $(or $(COMMITS),HEAD) in an environment of their own; results: .asv/)
 	@python -m pip install --quiet --constraint constraints.txt --group asv
 	@asv machine --yes --config benchmarks/asv.conf.json >/dev/null
-	@git rev-parse $(or $(COMMITS),HEAD) | asv run --config benchmarks/asv.conf.json --skip-existing-successful HASHFILE:-
+	@git rev-parse $(or $(COMMITS),HEAD) | \
+		asv run --config benchmarks/asv.conf.json --interleave-rounds --skip-existing-successful HASHFILE:-
 
 clean: ## remove what was built; .venv stays
 	$(call say,removing build/ dist/ wheelhouse/ and caches)

@@ -4,8 +4,9 @@
     python -m benchmarks.gpu_restore --dry-run          # what would be run here, and which peers are missing
 
 All but torch.load read the same file. Every answer is compared on the device, bit for bit. Before each run the
-allocator of the device gives its memory back, so that nobody finds what another one has left. Exit code: 1 if a target
-is missed, 2 without a CUDA device.
+allocator of the device gives its memory back, so that nobody finds what another one has left. The device must hold the
+model four times, and the page cache three files of its size. Exit code: 1 if a target is missed, 2 without a CUDA
+device.
 """
 
 from __future__ import annotations

@@ -12,8 +12,6 @@ CHECKPOINTS = 10_000
 class Questions:
     """What training and the command line ask, over SQLAlchemy, with the catalog open."""
 
-    timeout = 300
-
     def setup_cache(self) -> None:
         with Catalog.open(".") as catalog:
             catalog.rebuild(

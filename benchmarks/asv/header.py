@@ -22,7 +22,6 @@ class Header:
 
     param_names = ("tensors",)
     params = (COUNTS,)
-    timeout = 300
 
     def setup_cache(self) -> None:
         for count in COUNTS:

@@ -42,7 +42,6 @@ class SaveManyTensors:
 
     param_names = ("tensors",)
     params = ((1_000, 10_000, 100_000),)
-    timeout = 300
 
     def setup(self, count: int) -> None:
         self.arrays = tiny_arrays(count)

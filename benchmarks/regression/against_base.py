@@ -12,9 +12,10 @@ AT_MOST = 1.25
 WORKLOADS = {
     "save of 64 MiB": Workload("save.SaveFile.time_save_file", (64, "float32", 2)),
     "save of 10,000 tensors": Workload("save.SaveManyTensors.time_save_file", (10_000,)),
-    "hot load, verified": Workload("load.HotLoad.time_load_file", (64, "float32", "full", 2)),
-    "hot load, unverified": Workload("load.HotLoad.time_load_file", (64, "float32", "none", 2)),
-    "mapped load, verified": Workload("load.MappedLoad.time_load_file", (64, "full", 2)),
+    "read, verified": Workload("read.ReadSpans.time_read_spans", ("sha256", 2)),
+    "read, unverified": Workload("read.ReadSpans.time_read_spans", ("none", 2)),
+    "hot load": Workload("load.HotLoad.time_load_file", (64, "float32", "full", 2)),
+    "mapped load": Workload("load.MappedLoad.time_load_file", (64, "full", 2)),
     "load in place": Workload("load.LoadInto.time_load", (64,)),
     "verify": Workload("verify.VerifyFile.time_verify_file", ("full", 2)),
     "verify, fast": Workload("verify.VerifyFile.time_verify_file", ("fast", 2)),

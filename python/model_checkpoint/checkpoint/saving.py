@@ -106,6 +106,7 @@ class Saver:
         Raises:
             UnsupportedStateError: Something in the state cannot be stored; the error says where it is.
             ConfigurationError: A file's name makes no sense.
+            RuntimeError: A device failed while tensors were copied from it: the framework's error.
         """
         self.slot.wait()  # for the arena
         flat = flatten(dict(request.state))

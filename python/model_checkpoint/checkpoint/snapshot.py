@@ -51,7 +51,11 @@ class SnapshotArena:
     def take(self, files: Sequence[StagedFile]) -> list[StagedFile]:
         """Copy the tensors of files; the files returned are written from the copy.
 
-        They must be written, or given up, before the next call, which uses the same memory.
+        They must be written, or given up, before the next call, which uses the same memory. The tensors may change as
+        soon as this returns.
+
+        Raises:
+            RuntimeError: A device failed: the framework's error. No copy is in flight, and the memory is given up.
         """
         memory, offset = self._room_for(_needed(files)), 0
         tensors = [file for file in files if isinstance(file, TensorsFile)]

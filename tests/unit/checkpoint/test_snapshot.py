@@ -118,6 +118,15 @@ def test_tensors_of_devices_are_enqueued_first_and_waited_for_once(devices, monk
     arena.close()
 
 
+def test_a_state_that_is_not_copied_can_be_had_from_devices_too(devices):
+    """A save in the foreground leaves the tensors where they are; the state that it stores is on the host."""
+    flat = flatten(device_state(devices))
+    value = state_of(flat.tree, component_files(flat))
+    for component, tensors in device_state(devices).items():
+        for name, tensor in tensors.items():
+            assert torch.equal(value[component][name], tensor), name
+
+
 def test_what_training_changes_after_a_snapshot_of_a_device_is_not_in_it(devices):
     """The values are those at the call."""
     value = device_state(devices)
@@ -172,6 +181,21 @@ def test_a_manager_saves_from_devices_and_unlocks_its_memory_when_it_closes(devi
     manager.close()
     assert not devices[0].locked
     assert devices[0].log.count("gpu0 unpin") == 1
+
+
+def test_a_device_that_fails_fails_one_save(devices, tmp_path):
+    """The error reaches the caller at once, nothing is saved, and the next save is as if it had not been."""
+    value = device_state(devices)
+    with mc.CheckpointManager(tmp_path, experiment="e", progress=False) as manager:
+        manager.track(model=value["model"], optimizer=value["optimizer"])
+        manager.save(0).result()
+        devices[1].fails_at = 1
+        with pytest.raises(RuntimeError, match="gpu1 broke"):
+            manager.save(1)
+        assert not devices[0].locked
+        manager.save(2).result()
+        assert [checkpoint.step for checkpoint in manager.list()] == [2, 0]
+    assert devices[0].in_flight == devices[1].in_flight == 0
 
 
 def test_a_state_of_the_host_locks_nothing(devices):

@@ -73,13 +73,15 @@ def _is_stored(tensor: torch.Tensor) -> bool:
     return tensor.is_contiguous() and not tensor.is_conj() and not tensor.is_neg()
 
 
-def _as_stored(tensor: torch.Tensor) -> torch.Tensor:
+def _as_stored(piece: torch.Tensor) -> torch.Tensor:
     """A copy on the device, in C order.
 
     Signs that are still to be changed are changed here: torch would do it on the host, before the bytes are there.
-    The copy may be freed as soon as its own copy is enqueued; its memory is reused in the order of the stream.
+    The room may be freed as soon as the copy from it is enqueued: it is given out again in the order of the stream,
+    and always has the same size, so that it is the same room.
     """
-    return torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
+    room = torch.empty(max(_PIECE_BYTES, piece.nbytes), dtype=torch.uint8, device=piece.device)
+    return room[: piece.nbytes].view(piece.dtype).view(piece.shape).copy_(piece)
 
 
 def _pieces(tensor: torch.Tensor, dest: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -120,16 +120,18 @@ def test_a_failing_device_leaves_nothing_behind(devices, small, tmp_path):
     save_file({"w": torch.ones(3)}, tmp_path / "f")
     tensors = on_devices(devices)
     devices[0].fails_at = 5
-    with pytest.raises(RuntimeError, match="gpu0 broke"):
+    with pytest.raises(RuntimeError, match="gpu0 broke") as kept:
         save_file(tensors, tmp_path / "f")
+    assert kept.value is not None  # as long as it is kept, so are the frames that it left
     assert devices[0].in_flight == devices[1].in_flight == 0
     assert not devices[0].locked
+    assert not devices[1].locked
     assert load_file(tmp_path / "f")["w"].tolist() == [1, 1, 1]
     assert os.listdir(tmp_path) == ["f"]
 
 
 def test_a_failing_write_unlocks_at_once(devices, small, tmp_path, monkeypatch):
-    """Not only when the error, which may be kept for long, is forgotten."""
+    """Not only when the error is forgotten, which may be kept for long."""
 
     def fail(*_arguments, **_options):
         raise StorageError("no")
