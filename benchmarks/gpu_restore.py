@@ -20,6 +20,7 @@ import mmap
 import os
 import platform
 import shutil
+import statistics
 import sys
 import tempfile
 import time
@@ -38,9 +39,10 @@ from torch.distributed.checkpoint.state_dict_saver import async_save
 
 import model_checkpoint as mc
 from benchmarks import ceilings
-from benchmarks.engine import Target, parse_size
 from benchmarks.harness import Contender, Sample, alternate, cpu_model, drop_cache, settle, warm_cache
 from benchmarks.models import assert_equal, llama_of, size_of
+from benchmarks.sizes import parse_size
+from benchmarks.target import Target
 from model_checkpoint import _native
 
 State = dict[str, torch.Tensor]
@@ -268,8 +270,20 @@ def bench_cold(run: Run) -> None:
 
 def bench_stall(run: Run) -> None:
     """How long a background save holds the training loop, against the rate of the bus."""
+    first, later = _stalls(run)
+    print(f"\n{'stall of a background save':56}     GB/s          ms        share of the ceiling")
+    for kind, stalls in ((", the first, which locks memory", first), ("", later)):
+        for name, seconds in stalls.items():
+            run.note(f"stall: {name}{kind}", Sample(tuple(seconds), run.nbytes), run.best("device to host"))
+    ours, *peers = (statistics.median(seconds) for seconds in later.values())
+    run.require("stall of the better DCP async_save / ours", min(peers) / ours, 6)
+
+
+def _stalls(run: Run) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds by name, ours first: of the first saves, and of those that find memory to use again."""
     root, theirs = run.directory / "runs", run.directory / "dcp"
-    stalls: dict[str, list[float]] = {}
+    first: dict[str, list[float]] = {}
+    later: dict[str, list[float]] = {}
     with (
         _process_group(),
         mc.CheckpointManager(root, experiment="stall", keep=mc.Keep.last(1), progress=False) as ckpts,
@@ -287,16 +301,12 @@ def bench_stall(run: Run) -> None:
             for name, save in saves.items():
                 shutil.rmtree(theirs, ignore_errors=True)
                 seconds = _stall_of(run, partial(save, turn))
-                if turn >= 2:  # the first saves allocate what later ones reuse
-                    stalls.setdefault(name, []).append(seconds)
+                ckpts.wait()
+                if turn != 1:
+                    (later if turn else first).setdefault(name, []).append(seconds)
         saved = ckpts.load("latest")["model"]
         assert_equal({name: tensor.to(run.device) for name, tensor in saved.items()}, run.state)
-    print(f"\n{'stall of a background save':56}     GB/s          ms        share of the ceiling")
-    samples = [Sample(tuple(seconds), run.nbytes) for seconds in stalls.values()]
-    for name, sample in zip(stalls, samples, strict=True):
-        run.note(f"stall: {name}", sample, run.best("device to host"))
-    ours, *peers = samples
-    run.require("stall of the better DCP async_save / ours", min(peer.median for peer in peers) / ours.median, 6)
+    return first, later
 
 
 def _stall_of(run: Run, save: Callable[[], Any]) -> float:
