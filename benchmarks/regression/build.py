@@ -18,13 +18,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 BUILDS = ROOT / "build" / "regression"
-CORE_SOURCES = ("CMakeLists.txt", "cpp")
-SOURCES = (*CORE_SOURCES, "pyproject.toml", "python")
+CORE_SOURCES = ("CMakeLists.txt", "cpp/CMakeLists.txt", "cpp/include", "cpp/src", "cpp/bindings")
+SOURCES = (*CORE_SOURCES, "python")  # all that can change a figure
 
 
 def extract(commit: str, directory: Path) -> Path:
     """A commit's sources, without touching the checkout."""
-    archive = git_bytes("archive", "--format=tar", commit, *SOURCES)
+    archive = git_bytes("archive", "--format=tar", commit, "CMakeLists.txt", "cpp", "pyproject.toml", "python")
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         tar.extractall(directory, filter="data")
     return directory

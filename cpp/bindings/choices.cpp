@@ -1,14 +1,26 @@
 #include "choices.hpp"
 
+#include <cstdlib>
+
 #include "mckpt/error.hpp"
 
 namespace mckpt::python {
 
-IoMode io_mode(const std::string& name) {
+namespace {
+
+IoMode parse_io_mode(const char* what, const std::string& name) {
   if (name == "auto") return IoMode::kAuto;
   if (name == "direct") return IoMode::kDirect;
   if (name == "buffered") return IoMode::kBuffered;
-  throw Error(ErrorCode::kArgument, "io must be 'auto', 'direct' or 'buffered', not '" + name + "'");
+  throw Error(ErrorCode::kArgument, std::string(what) + " must be 'auto', 'direct' or 'buffered', not '" + name + "'");
+}
+
+}  // namespace
+
+IoMode io_mode(const std::string& name) {
+  const IoMode mode = parse_io_mode("io", name);
+  const char* value = std::getenv("MCKPT_IO");  // NOLINT(concurrency-mt-unsafe): nothing here sets variables
+  return mode == IoMode::kAuto && value != nullptr ? parse_io_mode("MCKPT_IO", value) : mode;
 }
 
 Check check_kind(const std::string& name) {

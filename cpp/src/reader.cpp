@@ -4,12 +4,15 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "block_plan.hpp"
+#include "io/cold_read_trial.hpp"
 #include "io/prefaulter.hpp"
 #include "locate.hpp"
 #include "mckpt/copier.hpp"
@@ -23,6 +26,11 @@ namespace {
 
 std::uint64_t round_down(std::uint64_t value, std::uint64_t unit) { return value / unit * unit; }
 std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) { return round_down(value + unit - 1, unit); }
+
+std::uint64_t total_bytes(std::span<const FileSpan> spans) {
+  const auto add = [](std::uint64_t total, const FileSpan& span) { return total + span.length; };
+  return std::accumulate(spans.begin(), spans.end(), std::uint64_t{0}, add);
+}
 
 std::vector<std::span<std::byte>> destinations(std::span<const FileSpan> spans) {
   std::vector<std::span<std::byte>> found;
@@ -59,6 +67,7 @@ class Reader {
         verifier_(spans, options, file.path),
         plan_(plan_blocks(spans)),
         prefaulter_(destinations(spans)),
+        trial_(options.io == IoMode::kAuto && !is_on_local_disk(file) ? total_bytes(spans) : 0),
         direct_(open_direct(file, options.io)) {
     if (direct_ && options.io == IoMode::kAuto) cache_.emplace(file, file_size(file));
   }
@@ -78,15 +87,24 @@ class Reader {
   }
 
   void read_block(const ReadBlock& block) {
-    with_tensor_name([&] { read_batches(block); },
+    with_tensor_name([&] { is_cached(block) ? read_batches(block, false) : read_cold(block); },
                      [&](std::int64_t offset) { return name_at(spans_, plan_.parts_of(block), offset); });
   }
 
+  [[nodiscard]] bool is_cached(const ReadBlock& block) const {
+    return cache_ && cache_->is_cached(block.offset, block.end - block.offset);
+  }
+
+  void read_cold(const ReadBlock& block) {
+    const bool is_direct = direct_ && trial_.next_is_direct();
+    if (!is_direct) advise_read(file_, block.offset, block.end - block.offset);
+    const auto start = std::chrono::steady_clock::now();
+    read_batches(block, is_direct);
+    trial_.record(is_direct, block.end - block.offset, std::chrono::steady_clock::now() - start);
+  }
+
   // Batch by batch, so that the bytes are hashed while the core's cache has them.
-  void read_batches(const ReadBlock& block) {
-    const bool is_cached = cache_ && cache_->is_cached(block.offset, block.end - block.offset);
-    bool is_direct = direct_ && !is_cached;
-    if (!is_direct && !is_cached) advise_read(file_, block.offset, block.end - block.offset);
+  void read_batches(const ReadBlock& block, bool is_direct) {
     LazyStaging staging;
     for_each_batch(plan_.parts_of(block), [&](std::span<const SpanPart> parts) {
       for (const SpanPart& part : parts)
@@ -158,6 +176,7 @@ class Reader {
   Verifier verifier_;
   BlockPlan plan_;
   Prefaulter prefaulter_;
+  ColdReadTrial trial_;
   std::optional<DirectFile> direct_;
   std::optional<PageCacheProbe> cache_;
   std::atomic<std::uint64_t> direct_bytes_{0};

@@ -28,6 +28,10 @@ enum class IoMode {
 
 [[nodiscard]] std::uint64_t file_size(const FileRef& file);
 
+// Whether the file is on a file system of this machine's own disks, not on one over a network or in user space, and not
+// on one that we do not know.
+[[nodiscard]] bool is_on_local_disk(const FileRef& file) noexcept;
+
 // Makes the file `size` bytes long with all of its blocks allocated, so that a full disk is found now. Where the file
 // system cannot allocate ahead, only sets the size.
 void preallocate(const FileRef& file, std::uint64_t size);

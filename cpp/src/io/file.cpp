@@ -2,8 +2,11 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "mckpt/error.hpp"
@@ -21,6 +24,18 @@ int allocate(const FileRef& file, std::uint64_t size) {
   return result == 0 ? 0 : errno;
 }
 
+// As in linux/magic.h, which lacks some.
+constexpr auto kLocalFileSystems = std::to_array<std::uint32_t>({
+    0xEF53,      // ext2, ext3, ext4
+    0x58465342,  // XFS
+    0x9123683E,  // btrfs
+    0xF2F52010,  // F2FS
+    0xCA451A4E,  // bcachefs
+    0x2FC12FC1,  // ZFS
+    0x01021994,  // tmpfs
+    0x794C7630,  // overlay
+});
+
 bool is_unsupported(int error) { return error == EOPNOTSUPP || error == ENOSYS || error == EINVAL; }
 
 }  // namespace
@@ -29,6 +44,12 @@ std::uint64_t file_size(const FileRef& file) {
   struct stat status{};
   if (fstat(file.fd, &status) != 0) throw_system_error("cannot read the file's size", file.path, errno);
   return static_cast<std::uint64_t>(status.st_size);
+}
+
+bool is_on_local_disk(const FileRef& file) noexcept {
+  struct statfs status{};
+  if (fstatfs(file.fd, &status) != 0) return false;
+  return std::ranges::find(kLocalFileSystems, static_cast<std::uint32_t>(status.f_type)) != kLocalFileSystems.end();
 }
 
 void preallocate(const FileRef& file, std::uint64_t size) {

@@ -29,6 +29,13 @@ TEST_F(FileTest, ReadsWhatWasWritten) {
   EXPECT_EQ(read, bytes);
 }
 
+TEST_F(FileTest, KnowsADiskOfThisMachine) {
+  EXPECT_TRUE(is_on_local_disk(file_.ref()));
+  const TempFile elsewhere("/proc/self/status", O_RDONLY);
+  EXPECT_FALSE(is_on_local_disk(elsewhere.ref()));
+  EXPECT_FALSE(is_on_local_disk({-1, "closed"}));
+}
+
 TEST_F(FileTest, ReportsTheEndThatComesEarly) {
   write_all(file_.ref(), random_bytes(1000, 1), 0);
   Bytes read(600);

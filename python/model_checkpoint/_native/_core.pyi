@@ -121,9 +121,10 @@ def read_spans(
 ) -> ReadResult:
     """Read spans into ``dests`` (None: only check them), verifying each chunk in the same pass.
 
-    ``auto`` takes what is in the page cache from there and reads the rest with O_DIRECT, block by block. With
-    ``check="none"`` spans need no table and may begin anywhere. After an exception the contents of ``dests`` are
-    undefined: do not return them.
+    ``auto`` takes what is in the page cache from there and reads the rest with O_DIRECT, block by block; over a network
+    or from a file system in user space, a long read tries both ways on its first blocks and goes on with the faster.
+    MCKPT_IO replaces ``auto``. With ``check="none"`` spans need no table and may begin anywhere. After an exception the
+    contents of ``dests`` are undefined: do not return them.
     """
 
 def map_file(fd: int, path: str, length: int) -> Mapping: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from model_checkpoint.errors import CorruptionError, FormatError, StorageError
@@ -29,8 +30,8 @@ class RegularFile:
         self.path = path
         self.nbytes = nbytes
 
-    def __del__(self) -> None:
-        os.close(self.fd)
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # bound now: at exit the module is gone first
+        close(self.fd)
 
 
 def open_regular(path: str | os.PathLike[str], *, nofollow: bool = False) -> RegularFile:

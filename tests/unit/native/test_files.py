@@ -53,6 +53,27 @@ def test_bytes_are_counted_by_the_way_they_came(tensor_file):
     assert (0, total) == (buffered.direct_bytes, buffered.buffered_bytes)
 
 
+def test_the_environment_says_how_to_read_and_write(tmp_path, tensor_file, monkeypatch):
+    """MCKPT_IO stands in for auto, and for nothing else."""
+    arguments = (tensor_file.fd, tensor_file.path, tensor_file.offsets, tensor_file.lengths, None, tensor_file.names)
+    monkeypatch.setenv("MCKPT_IO", "direct")
+    assert _native.read_spans(*arguments, check="none").buffered_bytes == 0
+    assert _native.read_spans(*arguments, check="none", io="buffered").direct_bytes == 0
+    monkeypatch.setenv("MCKPT_IO", "buffered")
+    with (tmp_path / "other").open("wb") as file:
+        written = _native.write_segments(
+            file.fileno(), "other", tensor_file.tensors, tensor_file.names, data_offset=4096
+        )
+    assert not written.direct
+
+
+def test_an_unknown_way_in_the_environment_is_refused(tensor_file, monkeypatch):
+    """The message names the variable and its values."""
+    monkeypatch.setenv("MCKPT_IO", "fast")
+    with pytest.raises(ValueError, match="MCKPT_IO must be 'auto', 'direct' or 'buffered', not 'fast'"):
+        tensor_file.read(check="none")
+
+
 def test_a_hundred_thousand_tensors_are_no_trouble(tmp_path):
     """Very many very small tensors are written and read in one call each."""
     count = 100_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from 3.12 on
 
 __all__ = ["Check", "PlainFile", "Span", "grouped", "open_plain"]
+
+_log = logging.getLogger("model_checkpoint")
 
 Check: TypeAlias = Literal["sha256", "crc32c", "none"]
 
@@ -101,7 +104,7 @@ class PlainFile:
         """
         used = [index for index, span in enumerate(spans) if span.end > span.begin]
         offsets, lengths, names, first_chunks = self._columns([spans[index] for index in used])
-        _native.read_spans(
+        result = _native.read_spans(
             self.file.fd,
             self.path,
             offsets,
@@ -111,6 +114,13 @@ class PlainFile:
             table=None if check == "none" else self.header.table,
             first_chunks=None if check == "none" else first_chunks,
             check=check,
+        )
+        _log.debug(
+            "%s: read %d bytes directly and %d through the page cache (check: %s)",
+            self.path,
+            result.direct_bytes,
+            result.buffered_bytes,
+            check,
         )
 
     def verify(self, check: Check, advance: Callable[[int], None] | None = None) -> None:

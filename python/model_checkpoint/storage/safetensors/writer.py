@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from model_checkpoint.utils.regular_file import write_fully
 
 __all__ = ["PreparedFile", "prepare", "save_file", "write_file"]
 
+_log = logging.getLogger("model_checkpoint")
 
 @dataclass(frozen=True, slots=True)
 class PreparedFile:
@@ -83,6 +85,8 @@ class PreparedFile:
         with contextlib.closing(batches(self._parts(sources))) as made:
             for batch in made:
                 result = _native.write_segments(fd, path, batch.buffers, batch.names, data_offset=offset)
+                way = "directly" if result.direct else "through the page cache"
+                _log.debug("%s: wrote %d bytes %s", path, result.nbytes, way)
                 tables.append(result.table)
                 offset += result.nbytes
         return b"".join(tables)
