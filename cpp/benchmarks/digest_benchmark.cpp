@@ -5,6 +5,7 @@
 //
 // Prints decimal GB/s, the best of five runs, for
 //   sha256   one message (one lane),
+//   leaves   4 MiB as independent messages of one size: what another leaf size would make of the lanes,
 //   chunks   chunk digests, four to a call as far as the buffer goes: leaves, padding and chunk nodes included,
 //   crc32c   one message,
 // and fails if an implementation's answer differs from the portable one.
@@ -82,6 +83,15 @@ Answer hash_one(const Sha256Implementation& implementation, bytes_view bytes) {
   return fold(result);
 }
 
+Answer hash_leaves(const Sha256Implementation& implementation, bytes_view bytes, std::size_t leaf_bytes) {
+  std::vector<digest256> digests(bytes.size() / leaf_bytes);
+  std::vector<mckpt::digest::Message> leaves;
+  for (std::size_t i = 0; i < digests.size(); ++i)
+    leaves.push_back({bytes.data() + i * leaf_bytes, leaf_bytes, digests[i].data()});
+  mckpt::digest::hash_messages(implementation.kernels, mckpt::digest::kInitialState, leaves);
+  return fold(digests.back());
+}
+
 Answer hash_chunks(const Sha256Implementation& implementation, bytes_view bytes, std::size_t chunk_bytes) {
   std::vector<bytes_view> chunks;
   for (std::size_t at = 0; at < bytes.size(); at += chunk_bytes) chunks.push_back(bytes.subspan(at, chunk_bytes));
@@ -113,6 +123,13 @@ int main(int argc, const char* const* argv) {
     };
     const Answer expected = run(sha256.back()).answer;
     for (const auto& with : sha256) right &= print("sha256", with.name, size, run(with), expected);
+  }
+  for (const std::size_t leaf : {16 * kKiB, 32 * kKiB, 64 * kKiB, 128 * kKiB, 256 * kKiB}) {
+    const auto run = [&](const Sha256Implementation& with) {
+      return measure(data, kBufferBytes, total, [&](bytes_view bytes) { return hash_leaves(with, bytes, leaf); });
+    };
+    const Answer expected = run(sha256.back()).answer;
+    for (const auto& with : sha256) right &= print("leaves", with.name, leaf, run(with), expected);
   }
   for (const std::size_t chunk : {kKiB, 64 * kKiB, 640 * kKiB, kMiB}) {
     const std::size_t call = chunk <= 64 * kKiB ? 64 * chunk : 4 * chunk;
