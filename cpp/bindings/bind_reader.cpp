@@ -6,6 +6,7 @@
 #include "buffer.hpp"
 #include "byte_export.hpp"
 #include "choices.hpp"
+#include "mckpt/device.hpp"
 #include "mckpt/error.hpp"
 #include "mckpt/reader.hpp"
 
@@ -78,6 +79,19 @@ ReadResult read(int fd, const py::object& path, const py::object& offsets, const
   return read_spans(file, arguments.spans(), options);
 }
 
+ReadResult read_to_cuda(int fd, const py::object& path, const py::object& offsets, const py::object& lengths,
+                        const py::object& addresses, const py::object& names, int device, DeviceStream stream,
+                        const py::object& table, const py::object& first_chunks, const std::string& check,
+                        const std::string& io, std::size_t threads) {
+  const TableArgument chunks(table, first_chunks, check_kind(check));
+  const SpanArguments arguments(offsets, lengths, names, first_chunks);
+  const std::vector<DeviceAddress> to = unsigned_integers(addresses);
+  const FileRef file{fd, file_system_path(path)};
+  const ReadOptions options{chunks.bytes(), check_kind(check), io_mode(io), interruptible(threads)};
+  const py::gil_scoped_release released;  // the table is pinned, the names held
+  return read_spans_to_device(file, arguments.spans(), {cuda_ring(device), stream, to}, options);
+}
+
 void verify(const MappedFile& mapping, const py::object& path, const py::object& offsets, const py::object& lengths,
             const py::object& names, const py::object& table, const py::object& first_chunks, const std::string& check,
             std::size_t threads) {
@@ -114,6 +128,10 @@ void bind_reader(py::module_& module) {
              py::arg("dests"), py::arg("names"), py::kw_only(), py::arg("table") = py::none(),
              py::arg("first_chunks") = py::none(), py::arg("check") = "sha256", py::arg("io") = "auto",
              py::arg("threads") = 0);
+  module.def("read_spans_to_cuda", &read_to_cuda, py::arg("fd"), py::arg("path"), py::arg("offsets"),
+             py::arg("lengths"), py::arg("addresses"), py::arg("names"), py::kw_only(), py::arg("device"),
+             py::arg("stream"), py::arg("table") = py::none(), py::arg("first_chunks") = py::none(),
+             py::arg("check") = "sha256", py::arg("io") = "auto", py::arg("threads") = 0);
 }
 
 }  // namespace mckpt::python

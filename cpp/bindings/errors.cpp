@@ -47,6 +47,12 @@ void raise_argument(const Error& error) {
   PyErr_SetString(PyExc_ValueError, tensor.empty() ? error.what() : (error.what() + (" (" + tensor + ")")).c_str());
 }
 
+void raise_device_error(const Error& error) {
+  const py::object cls = py::module_::import("model_checkpoint.errors").attr("DeviceError");
+  const py::object raised = cls(error.what(), py::arg("tensor") = or_none(error.context().tensor));
+  PyErr_SetObject(cls.ptr(), raised.ptr());
+}
+
 void translate(const Error& error) {
   switch (error.code()) {
     case ErrorCode::kIo:
@@ -61,6 +67,8 @@ void translate(const Error& error) {
       return raise_exists(error);
     case ErrorCode::kArgument:
       return raise_argument(error);
+    case ErrorCode::kDevice:
+      return raise_device_error(error);
   }
 }
 

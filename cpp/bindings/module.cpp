@@ -8,6 +8,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   mckpt::python::bind_budgets(module);
   mckpt::python::bind_digests(module);
   mckpt::python::bind_memory(module);
+  mckpt::python::bind_device(module);
   mckpt::python::bind_writer(module);
   mckpt::python::bind_mapping(module);
   mckpt::python::bind_reader(module);

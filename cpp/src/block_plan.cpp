@@ -6,7 +6,6 @@
 #include <string>
 
 #include "mckpt/error.hpp"
-#include "mckpt/staging.hpp"
 
 namespace mckpt {
 namespace {
@@ -25,20 +24,20 @@ std::vector<std::size_t> order_by_offset(std::span<const FileSpan> spans) {
 }
 
 // Bytes from `offset` on that the last block can still take.
-std::uint64_t room_at(const BlockPlan& plan, std::uint64_t offset) {
+std::uint64_t room_at(const BlockPlan& plan, std::uint64_t offset, std::uint64_t block_bytes) {
   if (plan.blocks.empty()) return 0;
   const ReadBlock& last = plan.blocks.back();
   const bool is_near = offset >= last.end && offset - last.end <= kMaxGapBytes;
-  return is_near ? kBlockBytes - std::min<std::uint64_t>(offset - last.offset, kBlockBytes) : 0;
+  return is_near ? block_bytes - std::min(offset - last.offset, block_bytes) : 0;
 }
 
 // Adds a part of at most `rest` bytes and returns its length. A part that does not end its span ends at a chunk.
-std::uint64_t add_part(BlockPlan& plan, std::size_t span, std::uint64_t begin, std::uint64_t offset,
-                       std::uint64_t rest) {
-  const std::uint64_t room = room_at(plan, offset);
+std::uint64_t add_part(BlockPlan& plan, std::size_t span, std::uint64_t begin, std::uint64_t offset, std::uint64_t rest,
+                       std::uint64_t block_bytes) {
+  const std::uint64_t room = room_at(plan, offset, block_bytes);
   const std::uint64_t joining = rest <= room ? rest : room / kChunkBytes * kChunkBytes;
   if (joining == 0) plan.blocks.push_back({offset, offset, plan.parts.size(), plan.parts.size()});
-  const std::uint64_t length = joining != 0 ? joining : std::min<std::uint64_t>(rest, kBlockBytes);
+  const std::uint64_t length = joining != 0 ? joining : std::min(rest, block_bytes);
   plan.parts.push_back({span, begin, length});
   plan.blocks.back().end = offset + length;
   plan.blocks.back().end_part = plan.parts.size();
@@ -54,14 +53,14 @@ void require_file_range(const FileSpan& span) {
 
 }  // namespace
 
-BlockPlan plan_blocks(std::span<const FileSpan> spans) {
+BlockPlan plan_blocks(std::span<const FileSpan> spans, std::uint64_t block_bytes) {
   BlockPlan plan;
   plan.parts.reserve(spans.size());
   for (const std::size_t i : order_by_offset(spans)) {
     const FileSpan& span = spans[i];
     require_file_range(span);
     for (std::uint64_t begin = 0; begin < span.length;)
-      begin += add_part(plan, i, begin, span.offset + begin, span.length - begin);
+      begin += add_part(plan, i, begin, span.offset + begin, span.length - begin, block_bytes);
   }
   return plan;
 }

@@ -9,17 +9,19 @@
 #include <vector>
 
 #include "mckpt/reader.hpp"
+#include "mckpt/staging.hpp"
+#include "range.hpp"
 
 namespace mckpt {
 
-// A part of a span, at most kBlockBytes long. It begins a whole number of chunks after the span does.
+// A part of a span, at most a block long. It begins a whole number of chunks after the span does.
 struct SpanPart {
   std::size_t span;
   std::uint64_t begin;  // position in the span
   std::uint64_t length;
 };
 
-// Parts that lie close together in the file, in order: together, with the gaps between them, at most kBlockBytes.
+// Parts that lie close together in the file, in order: together, with the gaps between them, at most a block long.
 struct ReadBlock {
   std::uint64_t offset;  // in the file
   std::uint64_t end;
@@ -36,8 +38,19 @@ struct BlockPlan {
   }
 };
 
-// Spans may come in any order, overlap, and be empty. kArgument for one that ends beyond the largest file offset.
-[[nodiscard]] BlockPlan plan_blocks(std::span<const FileSpan> spans);
+// Spans may come in any order, overlap, and be empty. `block_bytes` is a whole number of chunks. kArgument for a span
+// that ends beyond the largest file offset.
+[[nodiscard]] BlockPlan plan_blocks(std::span<const FileSpan> spans, std::uint64_t block_bytes = kBlockBytes);
+
+// Where a part begins in the file.
+[[nodiscard]] inline std::uint64_t offset_of(std::span<const FileSpan> spans, const SpanPart& part) {
+  return spans[part.span].offset + part.begin;
+}
+
+// The bytes of the file from the first of the parts to the end of the last, gaps included.
+[[nodiscard]] inline Range range_of(std::span<const FileSpan> spans, std::span<const SpanPart> parts) {
+  return {offset_of(spans, parts.front()), offset_of(spans, parts.back()) + parts.back().length};
+}
 
 // Cuts parts into chunks and calls visit(std::span<const SpanPart>) for batches of them: about one full chunk's worth
 // of bytes, so that all lanes of the widest hash kernel have work and the core's cache holds the batch.

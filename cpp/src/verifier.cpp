@@ -17,9 +17,14 @@ Verifier::Verifier(std::span<const FileSpan> spans, const ReadOptions& options, 
                   {.path = path, .tensor = std::string(span.tensor)});
 }
 
-void Verifier::check(std::span<const SpanPart> parts, std::span<const bytes_view> bytes) const {
-  if (options_.check == Check::kSha256) check_digests(parts, bytes);
-  if (options_.check == Check::kCrc32c) check_checksums(parts, bytes);
+void Verifier::check(std::span<const SpanPart> parts, const std::byte* source) const {
+  if (options_.check == Check::kNone) return;
+  const std::uint64_t begin = offset_of(spans_, parts.front());
+  std::array<bytes_view, kBatchParts> bytes;
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    bytes[i] = {source + (offset_of(spans_, parts[i]) - begin), parts[i].length};
+  if (options_.check == Check::kSha256) check_digests(parts, std::span(bytes).first(parts.size()));
+  if (options_.check == Check::kCrc32c) check_checksums(parts, std::span(bytes).first(parts.size()));
 }
 
 std::uint64_t Verifier::chunk_index(const SpanPart& part) const {

@@ -16,9 +16,9 @@ class Verifier {
   // kArgument unless the table has all chunks of all spans.
   Verifier(std::span<const FileSpan> spans, const ReadOptions& options, const std::string& path);
 
-  // Checks bytes[i], which were read for parts[i], one chunk each; kCorrupt for the first that differs. Precondition:
-  // at most kBatchParts.
-  void check(std::span<const SpanPart> parts, std::span<const bytes_view> bytes) const;
+  // Checks parts of one chunk each, which lie at `source` as they do in the file, the gaps between them included;
+  // kCorrupt for the first that differs. Precondition: at most kBatchParts.
+  void check(std::span<const SpanPart> parts, const std::byte* source) const;
 
  private:
   [[nodiscard]] std::uint64_t chunk_index(const SpanPart& part) const;

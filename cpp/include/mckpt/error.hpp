@@ -15,6 +15,7 @@ enum class ErrorCode {
   kCorrupt,    // a digest or checksum differs
   kExists,     // the target of a rename exists
   kArgument,   // the caller broke a precondition
+  kDevice,     // an accelerator failed, or is not there
 };
 
 // Where something went wrong. `offset` is a file offset in bytes, -1 if unknown; `tensor` may be empty.
