@@ -11,6 +11,7 @@ CheckpointError
 │   └── StateMismatchError (ValueError)    state and checkpoint do not fit together
 ├── StorageError (OSError)          the file system failed
 │   └── DiskFullError               no space or no quota left
+├── DeviceError (RuntimeError)      an accelerator failed
 ├── CheckpointNotFoundError (LookupError)
 ├── CheckpointExistsError (FileExistsError)
 ├── CheckpointInUseError            somebody reads it
@@ -42,6 +43,7 @@ __all__ = [
     "CheckpointNotFoundError",
     "ConfigurationError",
     "CorruptionError",
+    "DeviceError",
     "DiskFullError",
     "DurabilityWarning",
     "FormatError",
@@ -202,6 +204,18 @@ class StorageError(CheckpointError, OSError):
 
 class DiskFullError(StorageError):
     """No space, or no quota, is left for what is being written."""
+
+
+class DeviceError(CheckpointError, RuntimeError):
+    """An accelerator, or its driver, failed; the text has the driver's name of the error, and the device's.
+
+    Attributes:
+        tensor: The tensor that was being moved, if known.
+    """
+
+    def __init__(self, message: str, *, tensor: str | None = None) -> None:
+        super().__init__(_located(message, tensor=tensor))
+        self.tensor = tensor
 
 
 class CheckpointNotFoundError(CheckpointError, LookupError):

@@ -51,7 +51,7 @@ TEST(DeviceCopier, RefusesAnotherNumberOfAddresses) {
 
 TEST(DeviceCopier, LeavesNothingInFlightWhicheverCallFails) {
   std::size_t calls = 0;
-  for (std::size_t failing = 1; failing <= std::max<std::size_t>(calls, 1); failing += failing < 40 ? 1 : 37) {
+  for (std::size_t failing = 1; failing <= std::max<std::size_t>(calls, 1); failing += failing < 40 ? 1 : 97) {
     FakeDevice device;
     {
       PinnedRing ring(device);

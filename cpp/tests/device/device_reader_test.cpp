@@ -150,7 +150,7 @@ TEST_F(DeviceReaderTest, LeavesNothingInFlightWhicheverCallFails) {
   }
   ASSERT_GT(calls, 1000U);
   for (const std::size_t lasting : {1UL, 1'000'000UL})
-    for (std::size_t failing = 1; failing <= calls; failing += failing < 60 || failing + 60 > calls ? 1 : 97) {
+    for (std::size_t failing = 1; failing <= calls; failing += failing < 50 || failing + 20 > calls ? 1 : 997) {
       FakeDevice device;
       {
         PinnedRing ring(device);

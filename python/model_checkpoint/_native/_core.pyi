@@ -4,7 +4,8 @@ Buffers are C-contiguous objects with the buffer protocol; they are pinned while
 released around all work. Do not change a source buffer while a call reads it. Every function that moves bytes:
 
 - runs on the process-wide thread pool (see `set_threads`), with at most ``threads`` workers (0: all of them);
-- stages unaligned bytes in the process-wide pool of huge-page buffers (see `set_staging_bytes`);
+- stages unaligned bytes in the process-wide pool of huge-page buffers (see `set_staging_bytes`), and what goes to a
+  device in page-locked buffers of its own, which take the same budget once more for each device;
 - stops within one block on a pending signal, and then raises what the signal's handler raised
   (``KeyboardInterrupt`` for Ctrl-C);
 - raises `StorageError` / `DiskFullError` for a failed system call, and `CorruptionError` for a digest that
@@ -88,6 +89,16 @@ def kernels() -> dict[str, list[str]]:
 def copy_buffers(dest: Buffer, offsets: Sequence[int], sources: Sequence[Buffer], *, threads: int = 0) -> None:
     """Copy each source to ``dest[offsets[i]:]`` in parallel, with streaming stores."""
 
+def copy_to_cuda(
+    addresses: Sequence[int], sources: Sequence[Buffer], *, device: int, stream: int, threads: int = 0
+) -> None:
+    """Copy each source to an address in the memory of a CUDA device, through page-locked buffers.
+
+    ``device`` counts the devices that CUDA sees. Copies begin after what was enqueued on ``stream`` (a ``CUstream``;
+    0 is the device's default stream) before the call, and none is in flight when it returns or raises. `DeviceError`
+    where the device or its driver fails, and where there is none.
+    """
+
 # --- files ---------------------------------------------------------------------------------------------------------
 def write_segments(
     fd: int,
@@ -125,6 +136,27 @@ def read_spans(
     or from a file system in user space, a long read tries both ways on its first blocks and goes on with the faster.
     MCKPT_IO replaces ``auto``. With ``check="none"`` spans need no table and may begin anywhere. After an exception the
     contents of ``dests`` are undefined: do not return them.
+    """
+
+def read_spans_to_cuda(
+    fd: int,
+    path: str,
+    offsets: Sequence[int],
+    lengths: Sequence[int],
+    addresses: Sequence[int],
+    names: Sequence[str],
+    *,
+    device: int,
+    stream: int,
+    table: bytes | None = None,
+    first_chunks: Sequence[int] | None = None,
+    check: Literal["sha256", "crc32c", "none"] = "sha256",
+    io: Literal["auto", "direct", "buffered"] = "auto",
+    threads: int = 0,
+) -> ReadResult:
+    """As `read_spans`, to ``addresses`` in the memory of a CUDA device; ``device`` and ``stream`` as in `copy_to_cuda`.
+
+    Bytes are verified in page-locked buffers, and copied from there.
     """
 
 def map_file(fd: int, path: str, length: int) -> Mapping: ...

@@ -6,6 +6,7 @@ First everything is compared, then everything is read and verified, and only the
 from __future__ import annotations
 
 import functools
+import itertools
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -240,6 +241,7 @@ class _Plan:
             state = self._built(node, leaves)
             for name in [name for name in state if name not in own or name in wrong]:
                 del state[name]
+            _stream(own, state)
             _give(path, module, state, strict=False)
 
         self._do(refs, run, copies=True)
@@ -267,6 +269,13 @@ class _Plan:
 
     def _built(self, node: JsonValue, leaves: Mapping[LeafRef, Any]) -> Any:
         return unflatten(node, leaves.get, path=self.contents.manifest_file.path)
+
+
+def _stream(own: Mapping[str, Any], state: dict[str, Any]) -> None:
+    """Copy a module's values to its tensors on a device at once, which then are the state: torch copies one by one."""
+    names = [name for name, value in state.items() if is_leaf(value) and is_leaf(own[name])]
+    done = adapter_named("torch").stream_in([(own[name], state[name]) for name in names])
+    state.update((name, own[name]) for name in itertools.compress(names, done))
 
 
 def _give(path: str, target: Any, state: Any, **options: bool) -> None:

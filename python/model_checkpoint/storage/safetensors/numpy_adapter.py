@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -70,6 +71,12 @@ class NumpyAdapter:
         tensor = _empty(spec)
         return tensor, tensor.reshape(-1).view(np.uint8).data
 
+    def target(self, device: Any) -> None:
+        """None: as `device_queue`."""
+
+    def allocate_on(self, spec: TensorSpec, device: Any) -> tuple[Array, int]:
+        raise UnsupportedStateError(f"numpy arrays cannot lie on {device!r}", where=spec.name)
+
     def wrap(self, spec: TensorSpec, memory: memoryview, offset: int) -> Array:
         dtype = _dtype(spec)
         count = spec.nbytes // dtype.itemsize
@@ -95,6 +102,9 @@ class NumpyAdapter:
 
     def copy_in(self, tensor: Array, value: Array) -> None:
         tensor[...] = value
+
+    def stream_in(self, pairs: Sequence[tuple[Array, Array]]) -> list[bool]:
+        return [False] * len(pairs)
 
 
 def _empty(spec: TensorSpec) -> Array:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from model_checkpoint import _native
 from model_checkpoint.errors import ConfigurationError, UnverifiableError, UnverifiedWarning
+from model_checkpoint.storage.safetensors.device_target import DeviceTarget
 from model_checkpoint.storage.safetensors.header import LENGTH_BYTES, Header, check_length, decode
 from model_checkpoint.storage.safetensors.layout import TensorSpec
 from model_checkpoint.types import VerifyLevel
@@ -102,7 +103,7 @@ class PlainFile:
             CorruptionError: A chunk differs from its digest, or the file ends early. ``dests`` are then undefined.
             StorageError: A read failed.
         """
-        used = [index for index, span in enumerate(spans) if span.end > span.begin]
+        used = _used(spans)
         offsets, lengths, names, first_chunks = self._columns([spans[index] for index in used])
         result = _native.read_spans(
             self.file.fd,
@@ -121,6 +122,38 @@ class PlainFile:
             result.direct_bytes,
             result.buffered_bytes,
             check,
+        )
+
+    def read_to_device(
+        self, spans: Sequence[Span], addresses: Sequence[int], target: DeviceTarget, check: Check
+    ) -> None:
+        """Read spans to a device's memory. Each byte is checked before it is copied there.
+
+        Args:
+            spans: What to read.
+            addresses: Where to, one for each span.
+            target: Whose addresses they are.
+            check: How to check.
+
+        Raises:
+            CorruptionError: A chunk differs from its digest, or the file ends early. The memory is then undefined.
+            StorageError: A read failed.
+            DeviceError: The device failed.
+        """
+        used = _used(spans)
+        offsets, lengths, names, first_chunks = self._columns([spans[index] for index in used])
+        _native.read_spans_to_cuda(
+            self.file.fd,
+            self.path,
+            offsets,
+            lengths,
+            [addresses[index] for index in used],
+            names,
+            device=target.ordinal,
+            stream=target.stream,
+            table=None if check == "none" else self.header.table,
+            first_chunks=None if check == "none" else first_chunks,
+            check=check,
         )
 
     def verify(self, check: Check, advance: Callable[[int], None] | None = None) -> None:
@@ -208,6 +241,11 @@ class PlainFile:
             [name for name, _, _ in spans],
             [first_chunks[name] + begin // _native.CHUNK_BYTES for name, begin, _ in spans],
         )
+
+
+def _used(spans: Sequence[Span]) -> list[int]:
+    """Which spans have bytes."""
+    return [index for index, span in enumerate(spans) if span.end > span.begin]
 
 
 def _chunk_cuts(begin: int, end: int, nbytes: int) -> list[int]:

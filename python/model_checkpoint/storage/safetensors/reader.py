@@ -55,6 +55,8 @@ def load_file(
         StateMismatchError: The file lacks one of ``names``.
         UnsupportedStateError: The framework lacks a dtype.
         StorageError: The file cannot be read.
+        ConfigurationError: There is no such device.
+        DeviceError: The device failed.
 
     Warns:
         UnverifiedWarning: The file has no digests, and ``verify`` is ``"auto"``.
@@ -104,16 +106,28 @@ def _known(header: Header, names: Iterable[str], path: str) -> list[str]:
 def _owned(
     plain: PlainFile, adapter: Adapter[Any], names: Sequence[str], check: Check, device: Device
 ) -> dict[str, Any]:
-    """Stored tensors in their own memory: all in one pass, or to a device in batches."""
-    host = _is_host(device)
-    spans = plain.whole(names)
-    values: dict[str, Any] = {}
-    for group in [spans] if host else grouped(spans, _DEVICE_BATCH_BYTES):
+    """Stored tensors in their own memory: in one pass, or in batches where a device can only be moved to."""
+    if _is_host(device):
         with collector_paused():
-            made = [adapter.allocate(plain.spec(span.name)) for span in group]
-        plain.read(group, [memory for _, memory in made], check)
-        for span, (value, _) in zip(group, made, strict=True):
-            values[span.name] = value if host else adapter.move(value, device)
+            made = [adapter.allocate(plain.spec(name)) for name in names]
+        plain.read(plain.whole(names), [memory for _, memory in made], check)
+        return {name: value for name, (value, _) in zip(names, made, strict=True)}
+    target = adapter.target(device)
+    if target is None:
+        return _moved(plain, adapter, names, check, device)
+    with collector_paused():
+        placed = [adapter.allocate_on(plain.spec(name), device) for name in names]
+    plain.read_to_device(plain.whole(names), [address for _, address in placed], target, check)
+    return {name: value for name, (value, _) in zip(names, placed, strict=True)}
+
+
+def _moved(
+    plain: PlainFile, adapter: Adapter[Any], names: Sequence[str], check: Check, device: Device
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for group in grouped(plain.whole(names), _DEVICE_BATCH_BYTES):
+        loaded = _owned(plain, adapter, [span.name for span in group], check, "cpu")
+        values.update((name, adapter.move(value, device)) for name, value in loaded.items())
     return values
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from model_checkpoint.errors import ConfigurationError, UnsupportedStateError
 from model_checkpoint.storage.safetensors.alias import View
 from model_checkpoint.storage.safetensors.device_copy import DeviceQueue
+from model_checkpoint.storage.safetensors.device_target import DeviceTarget
 from model_checkpoint.storage.safetensors.layout import TensorSpec
 from model_checkpoint.storage.safetensors.sharing import Region
 from model_checkpoint.utils.optional_import import require
@@ -55,6 +57,15 @@ class Adapter(Protocol[T]):
     def allocate(self, spec: TensorSpec) -> tuple[T, Buffer]:
         """A new tensor, and its memory to read into. UnsupportedStateError if the framework lacks its dtype."""
 
+    def target(self, device: Any) -> DeviceTarget | None:
+        """What reads straight into a device's memory need; None where tensors can only be moved there.
+
+        ConfigurationError if there is no such device.
+        """
+
+    def allocate_on(self, spec: TensorSpec, device: Any) -> tuple[T, int]:
+        """A new tensor on a device that is a target, and its address. UnsupportedStateError as `allocate`."""
+
     def wrap(self, spec: TensorSpec, memory: memoryview, offset: int) -> T:
         """A tensor on memory that it keeps alive; a copy where its elements would not be aligned."""
 
@@ -65,7 +76,7 @@ class Adapter(Protocol[T]):
         """A contiguous copy."""
 
     def move(self, tensor: T, device: Any) -> T:
-        """The tensor on a device."""
+        """The tensor on a device. ConfigurationError if there is no such device."""
 
     # --- loading into existing tensors ---
 
@@ -74,6 +85,12 @@ class Adapter(Protocol[T]):
 
     def copy_in(self, tensor: T, value: T) -> None:
         """Copy the elements of a tensor of the same dtype and shape."""
+
+    def stream_in(self, pairs: Sequence[tuple[T, T]]) -> list[bool]:
+        """Copy values to tensors in a device's memory, all at once, and tell which: those whose bytes can be copied.
+
+        DeviceError if the device fails; the tensors are then undefined.
+        """
 
 
 def adapter_named(framework: str) -> Adapter[Any]:

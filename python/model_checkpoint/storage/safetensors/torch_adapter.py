@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from model_checkpoint import _native
-from model_checkpoint.errors import UnsupportedStateError
+from model_checkpoint.errors import ConfigurationError, UnsupportedStateError
 from model_checkpoint.storage.safetensors.alias import View
 from model_checkpoint.storage.safetensors.device_copy import DeviceQueue
+from model_checkpoint.storage.safetensors.device_target import DeviceTarget
 from model_checkpoint.storage.safetensors.dtypes import TORCH_NAMES
 from model_checkpoint.storage.safetensors.layout import TensorSpec
 from model_checkpoint.storage.safetensors.sharing import Region
@@ -82,6 +85,17 @@ class TorchAdapter:
         tensor = torch.empty(_own_shape(spec), dtype=_dtype(spec), device="cpu")
         return tensor, _memory(tensor)
 
+    def target(self, device: Any) -> DeviceTarget | None:
+        place = _usable(device)
+        if not _is_cuda(place):
+            return None
+        index = torch.cuda.current_device() if place.index is None else place.index
+        return DeviceTarget(index, torch.cuda.current_stream(index).cuda_stream)
+
+    def allocate_on(self, spec: TensorSpec, device: Any) -> tuple[torch.Tensor, int]:
+        tensor = torch.empty(_own_shape(spec), dtype=_dtype(spec), device=device)
+        return tensor, tensor.data_ptr()
+
     def wrap(self, spec: TensorSpec, memory: memoryview, offset: int) -> torch.Tensor:
         dtype, shape = _dtype(spec), _own_shape(spec)
         count = math.prod(shape)
@@ -100,7 +114,7 @@ class TorchAdapter:
         return tensor.clone(memory_format=torch.contiguous_format)
 
     def move(self, tensor: torch.Tensor, device: Any) -> torch.Tensor:
-        return tensor.to(device)
+        return tensor.to(_usable(device))
 
     def is_writable(self, tensor: torch.Tensor) -> bool:
         # An expanded tensor has one element for many.
@@ -116,8 +130,54 @@ class TorchAdapter:
             _native.copy_buffers(_memory(tensor), [0], [_memory(value)])
             torch.autograd.graph.increment_version(tensor)
             return
+        if self.stream_in([(tensor, value)]) == [True]:
+            return
         with torch.no_grad():
             bits_of(tensor).copy_(bits_of(value))
+
+    def stream_in(self, pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> list[bool]:
+        streamed = [self._is_device_twin(tensor, value) for tensor, value in pairs]
+        groups: dict[torch.device, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        for pair in itertools.compress(pairs, streamed):
+            groups.setdefault(pair[0].device, []).append(pair)
+        for device, group in groups.items():
+            _copy_to(self.target(device), group)
+        return streamed
+
+    def _is_device_twin(self, tensor: torch.Tensor, value: torch.Tensor) -> bool:
+        """Whether a tensor on a device has exactly the bytes of one in host memory."""
+        if type(tensor) not in _OWN_TYPES or not _is_cuda(tensor.device) or not tensor.numel():
+            return False
+        same = tensor.dtype == value.dtype and tensor.shape == value.shape and self.is_plain(value)
+        return same and tensor.is_contiguous() and not tensor.is_conj() and not tensor.is_neg()
+
+
+def _usable(device: Any) -> torch.device:
+    """A device of torch. Of CUDA's it is known here whether they exist; torch's own errors do not name them."""
+    place = torch.device(device)
+    if place.type != "cuda":
+        return place
+    if not torch.cuda.is_available():
+        raise ConfigurationError(f"device {str(place)!r}: this torch ({torch.__version__}) has no CUDA device")
+    if place.index is not None and place.index >= torch.cuda.device_count():
+        raise ConfigurationError(f"device {str(place)!r}: there are {torch.cuda.device_count()}")
+    return place
+
+
+def _is_cuda(device: torch.device) -> bool:
+    """Whether NVIDIA's driver has the device: torch calls those of others so, too."""
+    return device.type == "cuda" and torch.version.cuda is not None
+
+
+def _copy_to(target: DeviceTarget | None, pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Copy the bytes of host tensors to those of a device."""
+    if target is None:
+        raise ConfigurationError("not a device whose memory can be streamed to")
+    addresses = [tensor.data_ptr() for tensor, _ in pairs]
+    sources = [_memory(value) for _, value in pairs]
+    _native.copy_to_cuda(addresses, sources, device=target.ordinal, stream=target.stream)
+    for tensor, _ in pairs:
+        torch.autograd.graph.increment_version(tensor)
 
 
 def _check_subclass(name: str, tensor: torch.Tensor) -> None:
