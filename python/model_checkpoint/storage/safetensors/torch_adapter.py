@@ -166,7 +166,8 @@ def _usable(device: Any) -> torch.device:
 
 def _is_cuda(device: torch.device) -> bool:
     """Whether NVIDIA's driver has the device: torch calls those of others so, too."""
-    return device.type == "cuda" and torch.version.cuda is not None
+    # By getattr, for the annotations of one build of torch say that it has none.
+    return device.type == "cuda" and getattr(torch.version, "cuda", None) is not None
 
 
 def _copy_to(target: DeviceTarget | None, pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
