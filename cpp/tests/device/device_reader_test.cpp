@@ -110,8 +110,8 @@ TEST_F(DeviceReaderTest, BeginsAfterTheCallersOwnWork) {
   // A kernel that still writes where the first tensor goes.
   const DeviceStream callers = device_.stream_of([this] { std::ranges::fill(arrived_[0], std::byte{0xee}); });
   read(ring, options(), callers);
+  device_.end(callers);
   EXPECT_EQ(arrived_, tensors_);
-  device_.forget(callers);
 }
 
 TEST_F(DeviceReaderTest, CopiesNothingOfABlockThatIsDamaged) {

@@ -45,7 +45,12 @@ class FakeDevice final : public Device {
     streams_[++last_handle_].push_back({std::move(work)});
     return last_handle_;
   }
-  void forget(DeviceStream stream) { streams_.erase(stream); }
+  // Its work is done now, if nobody has waited for it.
+  void end(DeviceStream stream) {
+    const std::scoped_lock lock(mutex_);
+    run(stream, last_ticket_);
+    streams_.erase(stream);
+  }
 
   void enter() override {
     const std::scoped_lock lock(mutex_);

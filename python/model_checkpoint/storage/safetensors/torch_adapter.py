@@ -89,8 +89,8 @@ class TorchAdapter:
         place = _usable(device)
         if not _is_cuda(place):
             return None
-        index = torch.cuda.current_device() if place.index is None else place.index
-        return DeviceTarget(index, torch.cuda.current_stream(index).cuda_stream)
+        ordinal = _ordinal(place)
+        return DeviceTarget(ordinal, torch.cuda.current_stream(ordinal).cuda_stream)
 
     def allocate_on(self, spec: TensorSpec, device: Any) -> tuple[torch.Tensor, int]:
         tensor = torch.empty(_own_shape(spec), dtype=_dtype(spec), device=device)
@@ -159,15 +159,20 @@ def _usable(device: Any) -> torch.device:
         return place
     if not torch.cuda.is_available():
         raise ConfigurationError(f"device {str(place)!r}: this torch ({torch.__version__}) has no CUDA device")
-    if place.index is not None and place.index >= torch.cuda.device_count():
+    if _ordinal(place) >= torch.cuda.device_count():
         raise ConfigurationError(f"device {str(place)!r}: there are {torch.cuda.device_count()}")
     return place
 
 
+def _ordinal(device: torch.device) -> int:
+    """Which of CUDA's devices it is: the current one, if none is named."""
+    index: Any = device.index  # torch's annotation forgets None
+    return torch.cuda.current_device() if index is None else int(index)
+
+
 def _is_cuda(device: torch.device) -> bool:
     """Whether NVIDIA's driver has the device: torch calls those of others so, too."""
-    # By getattr, for the annotations of one build of torch say that it has none.
-    return device.type == "cuda" and getattr(torch.version, "cuda", None) is not None
+    return device.type == "cuda" and torch.version.cuda is not None
 
 
 def _copy_to(target: DeviceTarget | None, pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
