@@ -116,13 +116,7 @@ class PlainFile:
             first_chunks=None if check == "none" else first_chunks,
             check=check,
         )
-        _log.debug(
-            "%s: read %d bytes directly and %d through the page cache (check: %s)",
-            self.path,
-            result.direct_bytes,
-            result.buffered_bytes,
-            check,
-        )
+        self._log_read(result, check)
 
     def read_to_device(
         self, spans: Sequence[Span], addresses: Sequence[int], target: DeviceTarget, check: Check
@@ -142,7 +136,7 @@ class PlainFile:
         """
         used = _used(spans)
         offsets, lengths, names, first_chunks = self._columns([spans[index] for index in used])
-        _native.read_spans_to_cuda(
+        result = _native.read_spans_to_cuda(
             self.file.fd,
             self.path,
             offsets,
@@ -155,6 +149,7 @@ class PlainFile:
             first_chunks=None if check == "none" else first_chunks,
             check=check,
         )
+        self._log_read(result, check)
 
     def verify(self, check: Check, advance: Callable[[int], None] | None = None) -> None:
         """Read and check all stored tensors.
@@ -230,6 +225,15 @@ class PlainFile:
                 check=check,
             )
         return memoryview(mapping)
+
+    def _log_read(self, result: _native.ReadResult, check: Check) -> None:
+        _log.debug(
+            "%s: read %d bytes directly and %d through the page cache (check: %s)",
+            self.path,
+            result.direct_bytes,
+            result.buffered_bytes,
+            check,
+        )
 
     def _columns(self, spans: Sequence[Span]) -> tuple[list[int], list[int], list[str], list[int]]:
         """Spans as the core takes them: file offsets, lengths, names, first chunks."""
