@@ -43,6 +43,7 @@ bool FileSource::begin_cold(const ReadBlock& block) noexcept {
 }
 
 std::byte* FileSource::read_direct(const Range& range, std::span<std::byte> staging) {
+  if (!direct_) return nullptr;
   const std::uint64_t begin = round_down(range.begin, direct_->offset_alignment());
   const std::uint64_t end = round_up(range.end, direct_->offset_alignment());
   std::size_t done = 0;

@@ -12,8 +12,10 @@
 namespace mckpt {
 namespace {
 
+// NOLINTBEGIN(performance-no-int-to-ptr): handles are passed around as numbers
 cuda::Stream as_stream(DeviceStream stream) { return reinterpret_cast<cuda::Stream>(stream); }
 cuda::Event as_event(DeviceEvent event) { return reinterpret_cast<cuda::Event>(event); }
+// NOLINTEND(performance-no-int-to-ptr)
 
 // The rings of this process.
 class CudaRings {

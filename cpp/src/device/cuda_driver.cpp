@@ -12,7 +12,9 @@ constexpr const char* kLibrary = "libcuda.so.1";
 // Never closed: the driver does not take it well, and others in the process use it.
 void* open_library() {
   void* const library = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) throw Error(ErrorCode::kDevice, std::string("CUDA cannot be used: ") + dlerror());
+  if (library == nullptr)
+    throw Error(ErrorCode::kDevice,
+                std::string("CUDA cannot be used: ") + dlerror());  // NOLINT(concurrency-mt-unsafe): glibc's is
   return library;
 }
 

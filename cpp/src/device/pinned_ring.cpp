@@ -10,10 +10,8 @@ namespace {
 // Memory that is page-locked, where the system does not refuse.
 class PinnedMemory {
  public:
-  PinnedMemory(Device& device, std::size_t size) : device_(device), arena_(size) {
-    arena_.exclude_from_fork();  // the device reads these very pages, which a fork would leave to the child
-    is_pinned_ = device.pin(arena_.bytes());
-  }
+  PinnedMemory(Device& device, std::size_t size)
+      : device_(device), arena_(make_arena(size)), is_pinned_(device.pin(arena_.bytes())) {}
   ~PinnedMemory() {
     if (is_pinned_) device_.unpin(arena_.bytes());
   }
@@ -23,9 +21,15 @@ class PinnedMemory {
   [[nodiscard]] std::span<std::byte> bytes() const noexcept { return arena_.bytes(); }
 
  private:
+  static Arena make_arena(std::size_t size) {
+    Arena arena(size);
+    arena.exclude_from_fork();  // the device reads these very pages, which a fork would leave to the child
+    return arena;
+  }
+
   Device& device_;
   Arena arena_;
-  bool is_pinned_ = false;
+  bool is_pinned_;
 };
 
 }  // namespace
@@ -101,8 +105,9 @@ void PinnedRing::give_back(Lane& lane) noexcept {
 
 void PinnedRing::wait() {
   std::exception_ptr failure;
-  for (std::size_t i = 0; Lane* lane = lane_at(i); ++i) try {
-      device_.wait(lane->copied.get());
+  const std::size_t count = size();
+  for (std::size_t i = 0; i < count; ++i) try {
+      device_.wait(lane_at(i).copied.get());
     } catch (...) {
       if (!failure) failure = std::current_exception();
     }
@@ -110,15 +115,16 @@ void PinnedRing::wait() {
 }
 
 void PinnedRing::drain() noexcept {
-  for (std::size_t i = 0; Lane* lane = lane_at(i); ++i) device_.drain(lane->stream.get());
+  const std::size_t count = size();
+  for (std::size_t i = 0; i < count; ++i) device_.drain(lane_at(i).stream.get());
 }
 
-PinnedRing::Lane* PinnedRing::lane_at(std::size_t i) const noexcept {
+const PinnedRing::Lane& PinnedRing::lane_at(std::size_t i) const noexcept {
   const std::scoped_lock lock(mutex_);
-  return i < lanes_.size() ? lanes_[i].get() : nullptr;
+  return *lanes_[i];
 }
 
-std::size_t PinnedRing::size() const {
+std::size_t PinnedRing::size() const noexcept {
   const std::scoped_lock lock(mutex_);
   return lanes_.size();
 }

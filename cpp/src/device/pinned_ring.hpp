@@ -65,12 +65,12 @@ class PinnedRing {
   void drain() noexcept;
 
   [[nodiscard]] Device& device() const noexcept { return device_; }
-  [[nodiscard]] std::size_t size() const;
+  [[nodiscard]] std::size_t size() const noexcept;
 
  private:
   Lane& next();
   void give_back(Lane& lane) noexcept;
-  [[nodiscard]] Lane* lane_at(std::size_t i) const noexcept;  // null beyond the last
+  [[nodiscard]] const Lane& lane_at(std::size_t i) const noexcept;
 
   Device& device_;
   mutable std::mutex mutex_;
