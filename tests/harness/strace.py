@@ -42,6 +42,7 @@ __all__ = [
     "every",
     "follow",
     "named",
+    "syncs",
     "unavailable",
 ]
 
@@ -105,20 +106,27 @@ def named(*names: str) -> Callable[[Call], bool]:
 
 
 _CHANGES = frozenset(
-    """write writev pwrite64 pwritev pwritev2 sendfile copy_file_range fallocate truncate ftruncate fsync fdatasync
-    sync_file_range syncfs msync creat mkdir mkdirat rmdir link linkat symlink symlinkat unlink unlinkat rename renameat
-    renameat2 chmod fchmod fchmodat chown fchown fchownat utimensat setxattr fsetxattr mknod mknodat flock""".split()
+    """write writev pwrite64 pwritev pwritev2 sendfile copy_file_range fallocate truncate ftruncate msync creat
+    mkdir mkdirat rmdir link linkat symlink symlinkat unlink unlinkat rename renameat renameat2 mknod mknodat
+    chmod fchmod fchmodat chown fchown fchownat utimensat setxattr fsetxattr""".split()
 )
-_LOCKING = frozenset({6, 7, 37, 38})  # F_SETLK, F_SETLKW and the same of open file descriptions
+_SYNCS = frozenset("fsync fdatasync sync_file_range syncfs sync".split())
 
 
 def changes(call: Call) -> bool:
-    """The calls that can change what is on a disk, make it durable, or take or release a lock."""
+    """The calls that can change what a file system shows: contents, names, modes.
+
+    Between two of them a kill finds the same files, whenever it comes: syncs matter to power cuts alone, and locks end
+    with their process.
+    """
     if call.name in {"open", "openat"}:
         return bool(call.args[1 if call.name == "open" else 2] & (os.O_CREAT | os.O_TRUNC))
-    if call.name == "fcntl":
-        return call.args[1] in _LOCKING
     return call.name in _CHANGES
+
+
+def syncs(call: Call) -> bool:
+    """The calls that make something durable."""
+    return call.name in _SYNCS
 
 
 @dataclass(frozen=True, slots=True)
