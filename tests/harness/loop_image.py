@@ -188,10 +188,13 @@ def _claim(place: str) -> tuple[Path, int]:
 def reap(place: str = _PLACE) -> None:
     """Remove the workshops of processes that were killed."""
     for directory in Path(place).glob(f"{_PREFIX}*"):
-        # Somebody else reaps it; somebody uses it; a process that was killed is not quite gone.
-        with contextlib.suppress(FileNotFoundError, BlockingIOError, subprocess.CalledProcessError):
-            with _alone_in(directory):
-                _remove(directory)
+        with _ignoring_those_in_use(), _alone_in(directory):
+            _remove(directory)
+
+
+def _ignoring_those_in_use() -> contextlib.suppress:
+    """Somebody uses it; a process that was killed is not quite gone; or somebody else reaps it, too."""
+    return contextlib.suppress(BlockingIOError, subprocess.CalledProcessError, FileNotFoundError)
 
 
 @contextlib.contextmanager
