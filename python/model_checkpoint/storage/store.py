@@ -78,7 +78,7 @@ class Store:
         elif not os.path.isdir(self.root):
             raise CheckpointNotFoundError(f"there is no directory {self.root!r}", ref=self.root)
         self.staging = StagingArea(os.path.join(self.root, ".staging"))
-        self.trash = Trash(self.root)
+        self.trash = Trash(self.root, self._forget)
         for directory in (self.staging.directory, self.trash.directory):
             self._check_inside(directory)
 
@@ -162,10 +162,10 @@ class Store:
         Raises:
             StorageError: The file system failed.
         """
-        purged = self.trash.purge_expired()
-        for entry in purged:
-            remove_annotation(self._annotations(parse_checkpoint_path(entry.path)[0]), entry.id)
-        return purged
+        return self.trash.purge_expired()
+
+    def _forget(self, entry: TrashEntry) -> None:
+        remove_annotation(self._annotations(parse_checkpoint_path(entry.path)[0]), entry.id)
 
     # --- what is said of checkpoints and experiments ------------------------------------------------------------------
 
