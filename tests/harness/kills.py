@@ -1,9 +1,14 @@
-"""Killing what works on a store, and seeing what the next one finds. Runs in a nursery; see `nursery`."""
+"""Killing what works on a store, and seeing what the next one finds.
+
+Runs in a nursery, see `nursery`, which asks for `warm_up` first. Stores lie in memory: their syncs would take the time,
+and to a process that is killed they mean nothing.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import importlib
 import io
 import json
@@ -11,6 +16,8 @@ import logging
 import os
 import random
 import shutil
+import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,97 +32,118 @@ from tests.harness.nursery import isolated
 from tests.harness.sample_store import EXPERIMENTS, OPERATIONS, STORES, View, age, manager, recover, save_one, view
 from tests.harness.strace import Call, Injection, Kill, Trace
 
-__all__ = ["chain", "count", "kill_at"]
-
-# What is imported only when it is needed: no killed process shall spend its calls on that.
-for _module in (
-    "alembic.command",
-    "model_checkpoint.cli.doctor",
-    "model_checkpoint.cli.machine_checks",
-    "model_checkpoint.cli.store_checks",
-    "model_checkpoint.database.migrations",
-    "model_checkpoint.storage.safetensors.numpy_adapter",
-    "sqlalchemy.dialects.sqlite.pysqlite",
-):
-    importlib.import_module(_module)
+__all__ = ["chain", "count", "kill_at", "warm_up"]
 
 logging.getLogger("model_checkpoint").addHandler(logging.NullHandler())  # it has much to say of what it finds
 
-_WHICH = {"every": strace.every, "changes": strace.changes}
+
+@functools.cache
+def _place() -> tempfile.TemporaryDirectory[str]:
+    """Where all stores are; it goes when the nursery ends."""
+    return tempfile.TemporaryDirectory(
+        dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None, prefix="mckpt-kills-"
+    )
+
+
+def _base() -> str:
+    return _place().name
+
+
+_OURS = {"alembic", "click", "mako", "model_checkpoint", "numpy", "rich", "sqlalchemy"}
+
+
+def _modules_in_use(root: str) -> list[str]:
+    """What is imported only when it is needed: no killed process shall spend its calls on that."""
+    STORES["usual"](root)
+    list(_complaints(root))
+    return [name for name in sys.modules if name.partition(".")[0] in _OURS]
+
+
+def warm_up() -> None:
+    """Import everything; the first thing to ask for."""
+    for name in isolated(_modules_in_use, os.path.join(_base(), "warm up")):
+        importlib.import_module(name)
+    gc.freeze()  # what is here stays: children need not copy it
 
 
 # --- what a test asks for ---------------------------------------------------------------------------------------------
 
 
-def count(base: str, operation: str, which: str) -> int:
+def count(operation: str, which: str) -> int:
     """How many system calls an operation makes when it is left alone."""
-    root = _copy(base, OPERATIONS[operation][0])
+    root = _copy(OPERATIONS[operation][0])
     trace = _follow(root, operation, Injection(Kill(), at=0, which=_WHICH[which]))
     assert trace.status == 0
     return len(trace.calls)
 
 
-def kill_at(base: str, operation: str, at: int, which: str) -> tuple[str | None, list[str]]:
+def kill_at(operation: str, at: int, which: str) -> tuple[str | None, list[str]]:
     """Kill an operation at one of its system calls; returns the call, if it was reached, and what was wrong then."""
-    root = _copy(base, OPERATIONS[operation][0])
+    root = _copy(OPERATIONS[operation][0])
     trace = _follow(root, operation, Injection(Kill(), at, _WHICH[which]))
     if trace.status not in {0, -9}:
         return trace.injected, [f"it ended with status {trace.status}"]
-    return trace.injected, _problems(base, root, operation)
+    return trace.injected, _problems(root, operation)
 
 
-def chain(base: str, operation: str, seed: int, depth: int = 3) -> list[str]:
+def chain(operation: str, seed: int, depth: int = 3) -> list[str]:
     """Kill an operation at any moment, then the recovery, then that one's recovery; returns what was wrong then."""
     rng = random.Random(seed)
-    root = _copy(base, OPERATIONS[operation][0])
+    root = _copy(OPERATIONS[operation][0])
     for name in [operation, *["a recovery"] * (depth - 1)]:
-        trial = f"{root}-trial"
-        shutil.copytree(root, trial, dirs_exist_ok=True)
-        length = len(_follow(trial, name, None).calls)
-        shutil.rmtree(trial, ignore_errors=True)
+        length = len(_follow(_duplicate(root), name, None).calls)
         _follow(root, name, Injection(Kill(), rng.randint(1, length)))
-    return _problems(base, root, operation)
+    return _problems(root, operation)
 
 
 # --- stores to work on ------------------------------------------------------------------------------------------------
 
 
-def _copy(base: str, store: str, name: str = "runs") -> str:
+def _copy(store: str, name: str = "runs") -> str:
     """A fresh copy of a store; returns its root."""
-    root = os.path.join(base, name)
+    root = os.path.join(_base(), name)
     shutil.rmtree(root, ignore_errors=True)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_said(root))
     if store != "none":
-        shutil.copytree(_template(base, store), root)
+        shutil.copytree(_template(store), root)
     return root
 
 
+def _duplicate(root: str) -> str:
+    """The same as it is now, to try on."""
+    trial = f"{root}-trial"
+    shutil.rmtree(trial, ignore_errors=True)
+    if os.path.exists(root):
+        shutil.copytree(root, trial)
+    return trial
+
+
 @functools.cache
-def _template(base: str, store: str) -> str:
-    root = os.path.join(base, f"a store, {store}")
+def _template(store: str) -> str:
+    root = os.path.join(_base(), f"a store, {store}")
     if store == "littered":
-        _litter(base, root)
+        _litter(root)
     else:
         isolated(STORES[store], root)
     return root
 
 
-def _litter(base: str, root: str) -> None:
+def _litter(root: str) -> None:
     """All that killed processes leave, at once: the last one died while it entered its save into the catalog."""
-    shutil.copytree(_template(base, "usual"), root)
+    shutil.copytree(_template("usual"), root)
     is_commit = _after_the_rename(strace.named("renameat2"))
     for operation, which in (("a save", is_commit), ("a cleanup for good", _removes)):
-        other = _killed(base, operation, which)
+        other = _killed(operation, which)
         for area in (".staging", ".trash"):
             shutil.copytree(os.path.join(other, area), os.path.join(root, area), dirs_exist_ok=True)
-    other = _killed(base, "pins, aliases, tags and late metrics", strace.named("rename"))
+    other = _killed("pins, aliases, tags and late metrics", strace.named("rename"))
     shutil.copytree(os.path.join(other, "exp/.annotations"), os.path.join(root, "exp/.annotations"), dirs_exist_ok=True)
     _follow(root, "a save", Injection(Kill(), 1, _after_the_rename(_syncs_the_catalog)))
 
 
-def _killed(base: str, operation: str, which: Callable[[Call], bool]) -> str:
-    root = _copy(base, OPERATIONS[operation][0], "killed")
+def _killed(operation: str, which: Callable[[Call], bool]) -> str:
+    root = _copy(OPERATIONS[operation][0], "killed")
     assert _follow(root, operation, Injection(Kill(), 1, which)).injected
     return root
 
@@ -141,6 +169,14 @@ def _after_the_rename(which: Callable[[Call], bool]) -> Callable[[Call], bool]:
     return is_it
 
 
+_WHICH: dict[str, Callable[[Call], bool]] = {
+    "every": strace.every,
+    "changes": strace.changes,
+    "removals for good": _removes,
+    "syncs of the catalog": _syncs_the_catalog,
+}
+
+
 # --- running ----------------------------------------------------------------------------------------------------------
 
 
@@ -164,9 +200,9 @@ def _write(fd: int, text: str) -> None:
 
 
 @functools.cache
-def _views(base: str, operation: str) -> tuple[View, View]:
+def _views(operation: str) -> tuple[View, View]:
     """What there is to see before an operation and after it."""
-    before, after = (_copy(base, OPERATIONS[operation][0], name) for name in ("before", "after"))
+    before, after = (_copy(OPERATIONS[operation][0], name) for name in ("before", "after"))
     assert _follow(after, operation, None).status == 0
     return isolated(_recovered, before), isolated(_recovered, after)
 
@@ -176,9 +212,9 @@ def _recovered(root: str) -> View:
     return view(root)
 
 
-def _problems(base: str, root: str, operation: str) -> list[str]:
+def _problems(root: str, operation: str) -> list[str]:
     """What is wrong with a store after a kill; the store is used up by it."""
-    before, after = _views(base, operation)
+    before, after = _views(operation)
     said = Path(_said(root)).read_text().splitlines() if os.path.exists(_said(root)) else []
     problems: list[str] = isolated(lambda: list(_judge(root, before, after, said)))
     return problems

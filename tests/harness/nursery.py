@@ -5,7 +5,7 @@ starts a nursery once and asks it to call functions; these run in it as its only
 `strace.follow` whatever uses the package.
 
     with Nursery() as nursery:
-        nursery.ask("tests.harness.kills", "kill_at", operation="prune", at=17)
+        nursery.ask("tests.harness.kills", "kill_at", operation="a save", at=17, which="every")
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Nursery:
         self._process.stdin.flush()
         where = f"{function}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
         if not select.select([self._replies], [], [], timeout_s)[0]:
-            self.close()
+            self.close(patience_s=0)
             raise AssertionError(f"{where} took longer than {timeout_s} s")
         line = self._replies.readline()
         assert line, f"{where} ended the nursery"
@@ -67,12 +67,15 @@ class Nursery:
         assert error is None, f"{where}: {error}"
         return result
 
-    def close(self) -> None:
-        """End it, and what it is doing."""
+    def close(self, *, patience_s: float = 10) -> None:
+        """Let it end, and kill it if it does not."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.kill()
-        self._process.wait()
+        try:
+            self._process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         self._replies.close()
 
     def __enter__(self) -> Self:
