@@ -19,7 +19,7 @@ from model_checkpoint.errors import CheckpointNotFoundError, StorageError
 from model_checkpoint.storage.annotations import Annotation, read_annotation, remove_annotation, update_annotation
 from model_checkpoint.storage.commit import CommitLog, Draft, commit
 from model_checkpoint.storage.contents import Contents
-from model_checkpoint.storage.durable import make_directories
+from model_checkpoint.storage.durable import make_directories, sync_directory
 from model_checkpoint.storage.experiments import read_experiment, write_experiment
 from model_checkpoint.storage.leases import is_in_use
 from model_checkpoint.storage.names import (
@@ -165,7 +165,10 @@ class Store:
         return self.trash.purge_expired()
 
     def _forget(self, entry: TrashEntry) -> None:
-        remove_annotation(self._annotations(parse_checkpoint_path(entry.path)[0]), entry.id)
+        directory = self._annotations(parse_checkpoint_path(entry.path)[0])
+        remove_annotation(directory, entry.id)
+        if os.path.isdir(directory):
+            sync_directory(directory)  # the record in the trash, which tells what is to be forgotten, goes next
 
     # --- what is said of checkpoints and experiments ------------------------------------------------------------------
 

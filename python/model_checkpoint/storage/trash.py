@@ -189,6 +189,7 @@ class Trash:
             doomed = entry.directory + _DELETING
             with storage_errors("cannot delete the checkpoint", entry.directory):
                 os.rename(entry.directory, doomed)
+        sync_directory(self.directory)  # or a power cut could bring it back, to be restored, without its files
         self._finish(doomed)
 
     def purge_expired(self, now: datetime | None = None) -> tuple[TrashEntry, ...]:
