@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -307,25 +308,27 @@ def test_a_rename_that_reports_an_error_but_took_place_is_a_success(tmp_path, mo
     assert load(store.directory(info))["step"] == 1
 
 
-def test_bytes_that_the_device_did_not_keep_are_found_before_the_commit(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "manifest.json"])
+def test_bytes_that_the_device_did_not_keep_are_found_before_the_commit(tmp_path, monkeypatch, name):
     """A strict save reads from the device, and nothing appears if what it finds is something else."""
     store = Store(tmp_path / "runs")
-    dropped = []
+    sync_directory = _native.sync_directory
 
-    def rot(fd, path):
-        dropped.append(os.path.basename(path))
-        if path.endswith("model.safetensors"):
+    def rot(directory):
+        """What the device makes of a staged file once all is synced."""
+        path = os.path.join(directory, name)
+        if os.path.exists(path):
             os.chmod(path, 0o600)
             with open(path, "r+b") as file:
                 file.seek(-1, os.SEEK_END)
                 file.write(b"\xff")
+        sync_directory(directory)
 
-    monkeypatch.setattr(_native, "drop_cache", rot)
-    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+    monkeypatch.setattr(_native, "sync_directory", rot)
+    with pytest.raises(CheckpointError, match=re.escape(name)):
         store.commit(draft(1), strict=True)
     assert store.scan().checkpoints == ()
     assert os.listdir(store.staging.directory) == []
-    assert dropped == ["config.json", "model.safetensors"]
 
 
 def test_a_log_that_fails_leaves_a_checkpoint_that_is_found_again(tmp_path):

@@ -70,13 +70,14 @@ def scan_store(root: str, trash: Trash) -> StoreScan:
     )
 
 
-def open_at(root: str, path: str, origin: str | None = None) -> Contents:
+def open_at(root: str, path: str, origin: str | None = None, *, uncached: bool = False) -> Contents:
     """Open a checkpoint of a store, and check that it is the one that belongs there.
 
     Args:
         root: The store.
         path: Where it is, relative to the root.
         origin: Where it was before it went to the trash.
+        uncached: Whether to read the manifest from the device, whatever the page cache has.
 
     Raises:
         CheckpointNotFoundError: There is none.
@@ -84,7 +85,7 @@ def open_at(root: str, path: str, origin: str | None = None) -> Contents:
         CorruptionError: Its manifest differs from its digest.
         StorageError: It cannot be read.
     """
-    contents = open_contents(os.path.join(root, path))
+    contents = open_contents(os.path.join(root, path), uncached=uncached)
     experiment, _, name = (origin or path).rpartition("/")
     manifest = contents.manifest
     if parse_checkpoint_name(name) != (manifest.step, manifest.id[:8]) or manifest.experiment != experiment:
