@@ -67,6 +67,9 @@ class CheckpointManager:
         save_when: What `should_save` answers.
         backend: Name of the storage backend; ``"safetensors"``, ``"pytorch"``, or one registered by
             `register_backend`.
+        verify_writes: Whether a save reads every byte back from the device, around the page cache, before the
+            checkpoint appears. What memory, bus or disk made of the bytes then fails the save with `CorruptionError`
+            as its cause. The write takes about as long again as a read from the device; the stall stays the same.
         when_busy: What `save` does while the one before is being written: ``"wait"``, or ``"skip"`` it.
         memory_budget_bytes: The most memory for the copy that a background save makes; None for as much as the state
             takes. A larger state is saved in the foreground, from the tensors themselves.
@@ -94,6 +97,7 @@ class CheckpointManager:
         keep: Keep | None = None,
         save_when: SaveWhen | None = None,
         backend: str = "safetensors",
+        verify_writes: bool = False,
         when_busy: Literal["wait", "skip"] = "wait",
         memory_budget_bytes: int | None = None,
         cache: CheckpointCache | None = None,
@@ -131,6 +135,7 @@ class CheckpointManager:
             self._experiment,
             arena=arena,
             backend=backend,
+            verify_writes=verify_writes,
             remember=self._loader.remember,
             emit=self._emit,
         )
