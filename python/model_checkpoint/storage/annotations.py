@@ -23,7 +23,14 @@ from model_checkpoint.utils.clock import format_rfc3339, parse_rfc3339
 from model_checkpoint.utils.storage_errors import storage_errors
 from model_checkpoint.utils.strict_json import JsonValue
 
-__all__ = ["Annotation", "read_annotation", "remove_annotation", "update_annotation", "with_annotation"]
+__all__ = [
+    "Annotation",
+    "read_annotation",
+    "remove_annotation",
+    "update_annotation",
+    "with_annotation",
+    "without_alias",
+]
 
 _LIMIT = 16 * 1024 * 1024
 _LOCK = ".lock"
@@ -60,6 +67,12 @@ def with_annotation(info: CheckpointInfo, annotation: Annotation) -> CheckpointI
         metrics=MappingProxyType({**info.metrics, **annotation.metrics}),
         tags=annotation.tags,
     )
+
+
+def without_alias(annotation: Annotation, alias: str) -> Annotation:
+    """An annotation that does not claim a name."""
+    aliases = {name: time for name, time in annotation.aliases.items() if name != alias}
+    return dataclasses.replace(annotation, aliases=MappingProxyType(aliases))
 
 
 def read_annotation(directory: str, checkpoint_id: str) -> Annotation:
