@@ -99,13 +99,13 @@ using testing::random_bytes;
 using testing::TempDirectory;
 using testing::TempFile;
 
-constexpr std::size_t kSmallTensors = 20;
+constexpr std::size_t kSmallTensors = 5;
 
 // A file of tensors, small and large ones, and what is needed to write and read it.
 struct Fixture {
   Fixture() {
     for (std::size_t i = 0; i < kSmallTensors; ++i) tensors.push_back(random_bytes(1000 + i, i));
-    tensors.push_back(random_bytes(2 * kBlockBytes + 5000, 99));
+    tensors.push_back(random_bytes(kBlockBytes + 5000, 99));
     for (const Bytes& tensor : tensors) views.emplace_back(tensor);
     for (const bytes_view view : views) segments.push_back({view, "a tensor"});
     table = digest();
