@@ -11,6 +11,8 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from model_checkpoint.analytics.collector import MetricsCollector
+from model_checkpoint.analytics.numbers import as_metrics
 from model_checkpoint.analytics.selection import check_mode
 from model_checkpoint.checkpoint.arguments import check_options, checked_alias, checked_part, checked_step
 from model_checkpoint.checkpoint.cache import CheckpointCache
@@ -19,7 +21,6 @@ from model_checkpoint.checkpoint.handle import SaveHandle
 from model_checkpoint.checkpoint.keep import Keep
 from model_checkpoint.checkpoint.listeners import Listeners
 from model_checkpoint.checkpoint.loading import Loader
-from model_checkpoint.checkpoint.metrics_log import MetricsLog, as_metrics
 from model_checkpoint.checkpoint.parts import ProcessRandom
 from model_checkpoint.checkpoint.progress import Progress
 from model_checkpoint.checkpoint.remarks import Remarks, check_tags
@@ -30,6 +31,7 @@ from model_checkpoint.checkpoint.saving import Saver, SaveRequest
 from model_checkpoint.checkpoint.signals import StopRequest
 from model_checkpoint.checkpoint.snapshot import SnapshotArena
 from model_checkpoint.checkpoint.workspace import Workspace
+from model_checkpoint.database.metric_table import MetricTable
 from model_checkpoint.errors import (
     CatalogDamagedError,
     CatalogError,
@@ -125,7 +127,7 @@ class CheckpointManager:
         self._remarks = Remarks(self._workspace)
         self._loader = Loader(self._workspace.store, cache, emit=self._emit, found_intact=self._note_intact)
         self._janitor = Janitor(self._workspace, self._emit, timedelta(seconds=trash_for_s))
-        self._metrics = MetricsLog(experiment, self._workspace.catalog.log_metrics)
+        self._metrics = MetricsCollector(experiment, MetricTable(self._workspace.catalog).append)
         self._saver = Saver(
             self._workspace,
             self._experiment,
@@ -191,14 +193,30 @@ class CheckpointManager:
         self._emit(RunResumed(checkpoint, report.problems))
         return report
 
-    def log(self, step: int, **values: Any) -> None:
-        """Append values to the series of metrics of the experiment; they are written many at a time.
+    def log(
+        self,
+        step: int,
+        values: Mapping[str, Any] | None = None,
+        /,
+        *,
+        epoch: float | None = None,
+        split: str = "",
+        tags: Mapping[str, str] | None = None,
+        **named: Any,
+    ) -> None:
+        """Append values to the series of metrics of the experiment; see `MetricsCollector.log`, which this is.
 
         Raises:
-            ConfigurationError: A value is no number.
+            ConfigurationError: A value is no number, or something else is not what it must be.
+            CatalogError: Writing earlier values failed; they are kept.
         """
         self._enter()
-        self._metrics.add(step, values)
+        self._metrics.log(step, values, epoch=epoch, split=split, tags=tags, **named)
+
+    @property
+    def metrics(self) -> MetricsCollector:
+        """What `log` fills: the figures of the series so far."""
+        return self._metrics
 
     def should_save(self, step: int, metrics: Mapping[str, Any] | None = None) -> bool:
         """Whether ``save_when`` asks for a save of this step, or SIGTERM does (``on_sigterm="save"``).
@@ -466,9 +484,11 @@ class CheckpointManager:
             return
         self._is_closed = True
         with self._opened:
-            self._finish()
-            self._metrics.flush()
-            self._saver.slot.raise_failure()
+            try:
+                self._finish()
+                self._metrics.close()
+            finally:
+                self._saver.slot.raise_failure()
 
     def __enter__(self) -> Self:
         return self

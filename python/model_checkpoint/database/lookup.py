@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from model_checkpoint.database import queries
-from model_checkpoint.database.records import AuditEntry, MetricPoint
+from model_checkpoint.database.records import AuditEntry
 from model_checkpoint.database.resolving import Resolver, state_parameters
-from model_checkpoint.database.rows import Fetch, read_audit, read_checkpoints, read_experiments, read_points
+from model_checkpoint.database.rows import Fetch, read_audit, read_checkpoints, read_experiments
 from model_checkpoint.errors import CheckpointNotFoundError
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo, Mode
 
@@ -92,12 +92,6 @@ class Lookup(ABC):
         """The experiment of this name, or None."""
         with self._snapshot() as fetch:
             return next(iter(read_experiments(fetch(queries.EXPERIMENT, {"experiment": name}))), None)
-
-    def series(self, experiment: str, metric: str, *, first_step: int = 0) -> tuple[MetricPoint, ...]:
-        """The logged values of a metric by step; of one step, in the order in which they were logged."""
-        with self._snapshot() as fetch:
-            parameters = {"experiment": experiment, "metric": metric, "first_step": first_step}
-            return read_points(fetch(queries.SERIES, parameters))
 
     def history(self, checkpoint: str | None = None, *, limit: int | None = None) -> tuple[AuditEntry, ...]:
         """The audit log, newest first: all of it, or what was done to one checkpoint (also one that is gone)."""

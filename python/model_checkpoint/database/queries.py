@@ -26,7 +26,6 @@ __all__ = [
     "OF_STEP",
     "OF_STEP_AND_PREFIX",
     "REVISION",
-    "SERIES",
     "TABLES",
     "WITH_ALIASES",
     "best",
@@ -97,10 +96,6 @@ NEAREST_STEPS = (
     "ORDER BY abs(c.step - :step), c.step LIMIT :limit"
 )
 
-SERIES = (
-    "SELECT experiment, name, step, value, time, context FROM metrics "
-    "WHERE experiment = :experiment AND name = :metric AND step >= :first_step ORDER BY step, id"
-)
 AUDIT_LOG = "SELECT at, action, checkpoint, actor, details FROM audit_log ORDER BY id DESC LIMIT :limit"
 AUDIT_LOG_OF_CHECKPOINT = (
     "SELECT at, action, checkpoint, actor, details FROM audit_log WHERE checkpoint = :id ORDER BY id DESC LIMIT :limit"
