@@ -111,10 +111,9 @@ class MetricsCollector:
             if type(value) is not float:
                 named = as_metrics(named)
                 break
-        if type(step) is not int or not 0 <= step < 2**63 or epoch is not None or split or tags:
-            step, epoch, split, marks = _checked(step, epoch, split, tags)
-        else:
-            marks = "{}"
+        marks = "{}"
+        if type(step) is not int or not 0 <= step < 2**63 or epoch is not None or split != "" or tags is not None:
+            epoch, marks = _checked(step, epoch, split, tags)
         self._calls.append((step, time.time_ns(), epoch, split, marks, named))
         if self._thread is None or self._failure is not None or len(self._calls) >= _MAX_CALLS:
             self._attend()
@@ -213,14 +212,13 @@ class MetricsCollector:
             self._aggregates.setdefault(key, RunningAggregate()).add(points)
 
 
-def _checked(
-    step: Any, epoch: Any, split: Any, tags: Mapping[str, str] | None
-) -> tuple[int, float | None, str, str]:
+def _checked(step: object, epoch: object, split: object, tags: Mapping[str, str] | None) -> tuple[float | None, str]:
+    """The epoch as a number, and the tags as text."""
     if type(step) is not int or not 0 <= step < 2**63:
         raise ConfigurationError(f"a step is an integer in [0, 2^63), not {step!r:.40}")
     if not isinstance(split, str):
         raise ConfigurationError(f"a split is text, not {split!r:.40}")
-    return step, None if epoch is None else as_metrics({"epoch": epoch})["epoch"], split, _canonical(tags)
+    return None if epoch is None else as_metrics({"epoch": epoch})["epoch"], _canonical(tags)
 
 
 def _canonical(tags: Mapping[str, str] | None) -> str:

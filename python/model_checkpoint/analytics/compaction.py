@@ -36,7 +36,7 @@ from model_checkpoint.utils.storage_errors import storage_errors
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Compactor", "Compacted"]
+__all__ = ["Compacted", "Compactor"]
 
 _log = logging.getLogger("model_checkpoint")
 
@@ -134,7 +134,7 @@ class Compactor:
         segment = write_segment(self._root, experiment, points_table(points, self._table.series(experiment)))  # 3
         if self._table.list_segment(segment, first_id=points[0][0], last_id=points[-1][0]):  # 4
             return segment
-        self._remove(segment.path)
+        self._remove_unlisted(segment)
         return None
 
     # --- merging ------------------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ class Compactor:
             unified = arrow.concat_tables(tables).unify_dictionaries()
             merged = write_segment(self._root, experiment, unified, replaces=names)
             if not self._table.replace_segments(group, merged):
-                self._remove(merged.path)
+                self._remove_unlisted(merged)
                 return
             for segment in group:
                 self._remove(segment.path)
@@ -167,6 +167,8 @@ class Compactor:
             held=_held(hot, segment.table),
             replaced=_replaced(segment),
         )
+        for path in _replaced(segment):
+            self._remove(path)
 
     def _readable(self, paths: Sequence[str]) -> Iterator[Segment]:
         for path in paths:
@@ -181,6 +183,11 @@ class Compactor:
             except FileNotFoundError:
                 return []
         return [f"{experiment}/{DIRECTORY}/{name}" for name in names if is_segment_name(name)]
+
+    def _remove_unlisted(self, segment: SegmentInfo) -> None:
+        """Remove what lost a race, unless the winner made the very same: then both have one name."""
+        if segment.path not in {listed.path for listed in self._table.segments(segment.experiment)}:
+            self._remove(segment.path)
 
     def _remove(self, path: str) -> None:
         with storage_errors("cannot remove the segment", path), contextlib.suppress(FileNotFoundError):

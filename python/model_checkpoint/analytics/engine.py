@@ -61,7 +61,7 @@ class Engine:
         experiments: Sequence[str],
         steps: tuple[int, int] | None = None,
         tables: dict[str, pa.Table] | None = None,
-        limits: Limits = Limits(),  # noqa: B008 - frozen
+        limits: Limits = Limits(),
     ) -> pa.Table:
         """Run one ``SELECT`` over a table ``points`` (experiment and `COLUMNS`), and further tables.
 
@@ -83,12 +83,8 @@ class Engine:
             return _answer(connection, sql, parameters, limits)
 
     @contextmanager
-    def _connected(
-        self, experiments: Sequence[str], steps: tuple[int, int] | None, limits: Limits
-    ) -> Iterator[Any]:
-        with self._catalog.read():  # one moment: no point is in both places, or in none
-            hot = {name: points_table(self._table.points(name), self._table.series(name)) for name in experiments}
-            segments = [segment for name in experiments for segment in self._table.segments(name)]
+    def _connected(self, experiments: Sequence[str], steps: tuple[int, int] | None, limits: Limits) -> Iterator[Any]:
+        hot, segments = self._sources(experiments)
         wanted = [os.path.join(self._root, segment.path) for segment in segments if _overlaps(segment, steps)]
         duckdb: Any = require("duckdb", extra="analytics")
         settings = {"memory_limit": f"{limits.memory_bytes}B", "autoinstall_known_extensions": False}
@@ -98,6 +94,23 @@ class Engine:
             yield connection
         finally:
             connection.close()
+
+    def _sources(self, experiments: Sequence[str]) -> tuple[dict[str, pa.Table], list[SegmentInfo]]:
+        """Where the points are, as of one moment: none is in two places, or in none.
+
+        Raises:
+            CorruptionError: A segment is gone.
+        """
+        for attempt in range(3):
+            with self._catalog.read():
+                hot = {name: points_table(self._table.points(name), self._table.series(name)) for name in experiments}
+                segments = [segment for name in experiments for segment in self._table.segments(name)]
+            missing = [s.path for s in segments if not os.path.exists(os.path.join(self._root, s.path))]
+            if not missing:
+                break
+            if attempt == 2:  # not merged meanwhile
+                raise CorruptionError("a segment of metrics is gone", path=os.path.join(self._root, missing[0]))
+        return hot, segments
 
 
 def _define_points(connection: Any, hot: dict[str, pa.Table], segments: Sequence[str]) -> None:
@@ -116,7 +129,7 @@ def _define_points(connection: Any, hot: dict[str, pa.Table], segments: Sequence
         columns = ", ".join(COLUMNS)
         parts.append(f"SELECT {of_path} AS experiment, {columns} FROM read_parquet([{files}], filename = true)")  # noqa: S608 - quoted
     if not parts:
-        parts.append(f"SELECT {', '.join(f'NULL AS {name.strip()}' for name in _POINTS.split(','))} WHERE false")  # noqa: S608
+        parts.append(f"SELECT {', '.join(f'NULL AS {name.strip()}' for name in _POINTS.split(','))} WHERE false")
     connection.execute(f"CREATE TEMP VIEW points AS {' UNION ALL BY NAME '.join(parts)}")
 
 

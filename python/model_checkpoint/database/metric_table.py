@@ -7,7 +7,8 @@ of the two it is, one transaction decides: the one that lists the segment delete
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, TypeAlias
 
@@ -187,7 +188,7 @@ class MetricTable:
         with self._database.write() as connection:
             connection.execute(delete(metric_segments).where(metric_segments.c.path == path))
 
-    def _numbers(self, connection: Connection, experiment: str, keys: Set[SeriesKey]) -> dict[SeriesKey, int]:
+    def _numbers(self, connection: Connection, experiment: str, keys: AbstractSet[SeriesKey]) -> dict[SeriesKey, int]:
         """The numbers of series; those that are new get one. Asked each time: another process may have made some."""
         known = {key: number for number, key in _series_of(connection, experiment).items()}
         missing = [{"experiment": experiment, **key._asdict()} for key in sorted(keys - known.keys())]

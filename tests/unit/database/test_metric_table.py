@@ -133,19 +133,24 @@ def test_a_rebuilt_catalog_keeps_points_and_segments(catalog, table):
     assert table.count("gpt2") == 1
 
 
+FIRST_SCHEMA = """
+DROP TABLE metric_segments; DROP TABLE metrics; DROP TABLE series;
+CREATE TABLE metrics (
+    id INTEGER NOT NULL CONSTRAINT pk_metrics PRIMARY KEY, experiment TEXT NOT NULL, name TEXT NOT NULL,
+    step BIGINT NOT NULL, value DOUBLE, time BIGINT NOT NULL, context TEXT NOT NULL
+);
+CREATE INDEX ix_metrics_experiment_name_step ON metrics (experiment, name, step);
+INSERT INTO experiments (name, created_at, config) VALUES ('gpt2', 0, '{}');
+INSERT INTO metrics (experiment, name, step, value, time, context) VALUES
+    ('gpt2', 'loss', 7, 0.5, 11, '{}'), ('gpt2', 'acc', 7, NULL, 12, '{}'), ('gpt2', 'loss', 3, 1.5, 13, '{}');
+UPDATE alembic_version SET version_num = '0001'
+"""
+
+
 def test_points_of_the_first_schema_are_kept(tmp_path):
     """A catalog of the first revision is upgraded with all its points."""
     with Catalog.open(tmp_path) as catalog, catalog.write() as connection:
-        for statement in (
-            *(f"DROP TABLE {name}" for name in ("metric_segments", "metrics", "series")),
-            "CREATE TABLE metrics (id INTEGER NOT NULL CONSTRAINT pk_metrics PRIMARY KEY, experiment TEXT NOT NULL,"
-            " name TEXT NOT NULL, step BIGINT NOT NULL, value DOUBLE, time BIGINT NOT NULL, context TEXT NOT NULL)",
-            "CREATE INDEX ix_metrics_experiment_name_step ON metrics (experiment, name, step)",
-            "INSERT INTO experiments (name, created_at, config) VALUES ('gpt2', 0, '{}')",
-            "INSERT INTO metrics (experiment, name, step, value, time, context) VALUES "
-            "('gpt2', 'loss', 7, 0.5, 11, '{}'), ('gpt2', 'acc', 7, NULL, 12, '{}'), ('gpt2', 'loss', 3, 1.5, 13, '{}')",
-            "UPDATE alembic_version SET version_num = '0001'",
-        ):
+        for statement in FIRST_SCHEMA.split(";"):
             connection.execute(text(statement))
     with Catalog.open(tmp_path) as catalog:
         assert named(MetricTable(catalog)) == [
