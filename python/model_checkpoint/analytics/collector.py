@@ -221,7 +221,7 @@ def _checked(step: object, epoch: object, split: object, tags: Mapping[str, str]
     return None if epoch is None else as_metrics({"epoch": epoch})["epoch"], _canonical(tags)
 
 
-def _canonical(tags: Mapping[str, str] | None) -> str:
+def _canonical(tags: Mapping[Any, Any] | None) -> str:
     if not tags:
         return "{}"
     for key, value in tags.items():
