@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Self
 
 from model_checkpoint.database.catalog import Catalog
-from model_checkpoint.database.listing import CATALOG_NAME
 from model_checkpoint.database.opening import set_aside
 from model_checkpoint.errors import (
     CatalogDamagedError,
@@ -167,8 +166,16 @@ class Workspace:
         present = self._paths(experiment)
         yield from ((path, None) for path in sorted(present - known.keys()))
         for path, info in known.items():
-            if _is_wrong(info, is_here=path in present):
+            if self._is_wrong(info, is_here=path in present):
                 yield path, info
+
+    def _is_wrong(self, info: CheckpointInfo, *, is_here: bool) -> bool:
+        """Whether a row contradicts what is in its place."""
+        if is_here:
+            return info.state is not CheckpointState.COMMITTED
+        if info.state is not CheckpointState.TRASHED:
+            return info.state is CheckpointState.COMMITTED
+        return not (info.path.startswith(".trash/") and os.path.lexists(os.path.join(self.store.root, info.path)))
 
     def _paths(self, experiment: str) -> set[str]:
         directory = os.path.join(self.store.root, experiment)
@@ -198,7 +205,9 @@ class Workspace:
         self.catalog.add(found)
 
     def _finish_trashing(self, info: CheckpointInfo) -> None:
-        """A process died while it moved a checkpoint to the trash, or deleted it for good."""
+        """A process died while it moved a checkpoint to the trash or back, or deleted it for good."""
+        if self.catalog.get(info.id).path != info.path:  # it is back in its place, and was adopted there just now
+            return
         if info.path in self._paths(info.experiment):
             self.catalog.set_state(info.id, CheckpointState.COMMITTED)
             return
@@ -212,15 +221,6 @@ class Workspace:
         self.catalog.add(dataclasses.replace(info, path=path))
 
 
-def _is_wrong(info: CheckpointInfo, *, is_here: bool) -> bool:
-    """Whether a row contradicts what is in its place."""
-    if is_here:
-        return info.state is not CheckpointState.COMMITTED
-    return info.state is CheckpointState.COMMITTED or (
-        info.state is CheckpointState.TRASHED and not info.path.startswith(".trash/")
-    )
-
-
 def _open_catalog(store: Store, *, is_suspect: bool = False) -> Catalog:
     """The catalog of a store, rebuilt if it is missing or damaged.
 
@@ -228,30 +228,33 @@ def _open_catalog(store: Store, *, is_suspect: bool = False) -> Catalog:
         store: The store.
         is_suspect: Whether damage was met that opening alone does not show.
     """
-    if not is_suspect and os.path.lexists(os.path.join(store.root, CATALOG_NAME)):
+    if not is_suspect:
         try:
-            return Catalog.open(store.root)
+            return _open_filled(store)
         except CatalogDamagedError:
-            is_suspect = True
+            pass
     with _alone_in(store.root):  # or two processes would put away each other's new catalog
         damage = _damage(store)
-        if damage is None:  # somebody else was faster
-            return Catalog.open(store.root)
-        aside = set_aside(store.root)
-        catalog = Catalog.open(store.root)
-        found = _rebuild(store, catalog)
-    if aside is not None or found.checkpoints:
-        kept = "" if aside is None else f", and the damaged one is kept as {aside}"
-        _log.warning("%s: %s; the catalog was rebuilt from the manifests%s", store.root, damage, kept)
-    return catalog
+        if damage is not None:  # else somebody else was faster
+            aside = set_aside(store.root)
+            _log.warning("%s: %s; the damaged catalog is kept as %s", store.root, damage, aside)
+        return _open_filled(store)
+
+
+def _open_filled(store: Store) -> Catalog:
+    """The catalog, made from the manifests if there is none; whoever dies in the middle leaves none."""
+
+    def fill(catalog: Catalog) -> None:
+        if _rebuild(store, catalog).checkpoints:
+            _log.warning("%s: the catalog was rebuilt from the manifests", store.root)
+
+    return Catalog.open(store.root, fill=fill)
 
 
 def _damage(store: Store) -> str | None:
     """What is wrong with the catalog, or None."""
-    if not os.path.lexists(os.path.join(store.root, CATALOG_NAME)):
-        return "there was no catalog"
     try:
-        with Catalog.open(store.root) as catalog:
+        with _open_filled(store) as catalog:
             catalog.check()
     except CatalogDamagedError as error:
         return str(error)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -44,13 +44,21 @@ class Catalog(BaseDatabaseConnection, Lookup):
     """
 
     @classmethod
-    def open(cls, root: str | os.PathLike[str], *, busy_timeout: float = 30.0, pool_size: int = 5) -> Self:
+    def open(
+        cls,
+        root: str | os.PathLike[str],
+        *,
+        busy_timeout: float = 30.0,
+        pool_size: int = 5,
+        fill: Callable[[Self], None] | None = None,
+    ) -> Self:
         """Open the catalog of the store at ``root``, or at the URL of another database; create it if there is none.
 
         Args:
             root: The store's directory, which exists, or a URL.
             busy_timeout: Seconds to wait for locks of other processes.
             pool_size: Connections to keep open.
+            fill: Puts into a new catalog what it must not be without, in the transaction that creates it.
 
         Raises:
             CatalogBusyError: Another process held it for longer than ``busy_timeout``.
@@ -62,7 +70,7 @@ class Catalog(BaseDatabaseConnection, Lookup):
         database = given if "://" in given else os.path.join(given, CATALOG_NAME)
         catalog = cls(database, busy_timeout=busy_timeout, pool_size=pool_size)
         try:
-            bring_up_to_date(catalog)
+            bring_up_to_date(catalog, (lambda: None) if fill is None else partial(fill, catalog))
         except BaseException:
             catalog.close()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from sqlalchemy import Connection, inspect, text
 
@@ -19,8 +20,12 @@ __all__ = ["bring_up_to_date", "set_aside"]
 _FILES = ("-journal", "-wal", "-shm", "")
 
 
-def bring_up_to_date(database: BaseDatabaseConnection) -> None:
+def bring_up_to_date(database: BaseDatabaseConnection, fill: Callable[[], None]) -> None:
     """Create or upgrade the schema if it is not this version's. Any number of processes may do so at once.
+
+    Args:
+        database: The catalog.
+        fill: Is called after the schema was created, in the same transaction.
 
     Raises:
         CatalogError: The catalog is of a later version.
@@ -33,7 +38,10 @@ def bring_up_to_date(database: BaseDatabaseConnection) -> None:
 
     with database.write() as connection:
         if not _is_up_to_date(connection, database.location):  # nobody else did it meanwhile
+            is_new = not inspect(connection).get_table_names()
             upgrade(connection)
+            if is_new:
+                fill()
 
 
 def set_aside(root: str | os.PathLike[str]) -> str | None:

@@ -19,7 +19,7 @@ from model_checkpoint.errors import CheckpointNotFoundError, StorageError
 from model_checkpoint.storage.annotations import Annotation, read_annotation, remove_annotation, update_annotation
 from model_checkpoint.storage.commit import CommitLog, Draft, commit
 from model_checkpoint.storage.contents import Contents
-from model_checkpoint.storage.durable import make_directories
+from model_checkpoint.storage.durable import make_directories, sync_directory
 from model_checkpoint.storage.experiments import read_experiment, write_experiment
 from model_checkpoint.storage.leases import is_in_use
 from model_checkpoint.storage.names import (
@@ -78,7 +78,7 @@ class Store:
         elif not os.path.isdir(self.root):
             raise CheckpointNotFoundError(f"there is no directory {self.root!r}", ref=self.root)
         self.staging = StagingArea(os.path.join(self.root, ".staging"))
-        self.trash = Trash(self.root)
+        self.trash = Trash(self.root, self._forget)
         for directory in (self.staging.directory, self.trash.directory):
             self._check_inside(directory)
 
@@ -162,10 +162,13 @@ class Store:
         Raises:
             StorageError: The file system failed.
         """
-        purged = self.trash.purge_expired()
-        for entry in purged:
-            remove_annotation(self._annotations(parse_checkpoint_path(entry.path)[0]), entry.id)
-        return purged
+        return self.trash.purge_expired()
+
+    def _forget(self, entry: TrashEntry) -> None:
+        directory = self._annotations(parse_checkpoint_path(entry.path)[0])
+        remove_annotation(directory, entry.id)
+        if os.path.isdir(directory):
+            sync_directory(directory)  # the record in the trash, which tells what is to be forgotten, goes next
 
     # --- what is said of checkpoints and experiments ------------------------------------------------------------------
 

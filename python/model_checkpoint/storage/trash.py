@@ -7,7 +7,7 @@
     4. Sync the two directories that the rename has changed.
 
 Deleting for good renames the entry to ``<uuid>.deleting`` first, so that what an interruption leaves is never taken for
-something that could be restored.
+something that could be restored. ``trash.json`` goes last: it tells `recover` what else has to go.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -83,10 +83,12 @@ class Trash:
 
     Args:
         root: The store.
+        forget: Removes what was said of a checkpoint that is gone for good. May be called again after an interruption.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, forget: Callable[[TrashEntry], None]) -> None:
         self._root = root
+        self._forget = forget
         self.directory = os.path.join(root, ".trash")
 
     def add(self, checkpoint_id: str, path: str, *, reasons: Sequence[str] = (), keep: timedelta) -> TrashEntry:
@@ -160,10 +162,9 @@ class Trash:
             if name.endswith(_DELETING):
                 continue
             directory = os.path.join(self.directory, name)
-            with contextlib.suppress(IntegrityError, StorageError):
-                entry = _read(directory)
-                if os.path.isdir(entry.checkpoint):
-                    found.append(entry)
+            entry = _try_read(directory)
+            if entry is not None and os.path.isdir(entry.checkpoint):
+                found.append(entry)
         return tuple(sorted(found, key=lambda entry: entry.trashed_at))
 
     def find(self, checkpoint_id: str) -> TrashEntry:
@@ -178,7 +179,7 @@ class Trash:
         raise CheckpointNotFoundError("it is not in the trash", ref=checkpoint_id)
 
     def purge(self, entry: TrashEntry) -> None:
-        """Delete a checkpoint for good.
+        """Delete a checkpoint for good, and what was said of it.
 
         Raises:
             CheckpointInUseError: Somebody still reads it.
@@ -188,7 +189,8 @@ class Trash:
             doomed = entry.directory + _DELETING
             with storage_errors("cannot delete the checkpoint", entry.directory):
                 os.rename(entry.directory, doomed)
-        remove_tree(doomed)
+        sync_directory(self.directory)  # or a power cut could bring it back, to be restored, without its files
+        self._finish(doomed)
 
     def purge_expired(self, now: datetime | None = None) -> tuple[TrashEntry, ...]:
         """Delete for good what has expired and nobody reads; returns it."""
@@ -209,10 +211,23 @@ class Trash:
         done = []
         for name in self._names():
             directory = os.path.join(self.directory, name)
-            if name.endswith(_DELETING) or _is_abandoned(directory):
+            if name.endswith(_DELETING):
+                self._finish(directory)
+                done.append(directory)
+            elif _is_abandoned(directory):
                 remove_tree(directory)
                 done.append(directory)
         return tuple(done)
+
+    def _finish(self, doomed: str) -> None:
+        """Delete all that is left of an entry, its record last."""
+        entry = _try_read(doomed)
+        if entry is not None:
+            if not os.path.islink(entry.checkpoint):
+                remove_tree(entry.checkpoint)
+            if not os.path.lexists(os.path.join(self._root, entry.path)):  # else somebody has just restored it
+                self._forget(entry)
+        remove_tree(doomed)
 
     def _names(self) -> list[str]:
         with storage_errors("cannot list the trash", self.directory):
@@ -233,9 +248,12 @@ def _is_abandoned(directory: str) -> bool:
         return False
 
 
-def _read(directory: str) -> TrashEntry:
+def _try_read(directory: str) -> TrashEntry | None:
+    """The entry, or None if it has no record that could be trusted."""
     path = os.path.join(directory, _RECORD)
-    return _decode(strict_json.parse(read_small(path, limit=_LIMIT), path=path), directory, path)
+    with contextlib.suppress(IntegrityError, StorageError):
+        return _decode(strict_json.parse(read_small(path, limit=_LIMIT), path=path), directory, path)
+    return None
 
 
 def _decode(members: Any, directory: str, path: str) -> TrashEntry:
