@@ -17,11 +17,20 @@ from typing import Any, Self
 from model_checkpoint.analytics.aggregate import Aggregate, RunningAggregate
 from model_checkpoint.analytics.numbers import as_metrics
 from model_checkpoint.database.metric_table import Point, SeriesKey
-from model_checkpoint.errors import CatalogBusyError, CheckpointError, ConfigurationError, MetricNotFoundError
+from model_checkpoint.errors import (
+    CatalogBusyError,
+    CheckpointError,
+    ConfigurationError,
+    MetricNotFoundError,
+    MissingDependencyError,
+)
 
-__all__ = ["MetricsCollector"]
+__all__ = ["COMPACT_EVERY", "MetricsCollector"]
 
 _log = logging.getLogger("model_checkpoint")
+
+COMPACT_EVERY = 200_000
+"""Points that the catalog has are compacted when there are so many: readers go over all of them each time."""
 
 _MAX_CALLS = 200_000
 """So many calls of `log` are kept in memory at most; the next one waits until they are written."""
@@ -47,6 +56,7 @@ class MetricsCollector:
         experiment: Whose metrics they are.
         write: Writes the points of an experiment by series, durably: `MetricTable.append`.
         flush_interval_s: How often to write, in seconds.
+        compact: What to call, behind the caller, when it begins and whenever another 200,000 points were written.
 
     Example:
         >>> collector.log(500, loss=0.31, accuracy=0.88, epoch=2, split="train")
@@ -59,12 +69,14 @@ class MetricsCollector:
         write: Callable[[str, Mapping[SeriesKey, Sequence[Point]]], None],
         *,
         flush_interval_s: float = 1.0,
+        compact: Callable[[], object] | None = None,
     ) -> None:
         if not 0 < flush_interval_s < float("inf"):
             raise ConfigurationError(f"flush_interval_s is {flush_interval_s!r}; it must be a number above 0")
         self._experiment = experiment
         self._write = write
         self._interval_s = flush_interval_s
+        self._compact = compact
         self._begin()
         _collectors.add(self)
 
@@ -76,6 +88,7 @@ class MetricsCollector:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
+        self._until_compaction = 0
         self._is_closed = False
 
     # --- the training loop --------------------------------------------------------------------------------------------
@@ -188,14 +201,25 @@ class MetricsCollector:
         while not self._wake.wait(self._interval_s):
             try:
                 self.flush()
+                self._compact_if_due()
             except CatalogBusyError as error:
                 _log.warning("metrics wait for a busy catalog: %s", error)
             except Exception as error:  # noqa: BLE001 - it is raised in the thread that can do something about it
                 self._failure = error
 
+    def _compact_if_due(self) -> None:
+        if self._compact is not None and self._until_compaction <= 0:
+            self._until_compaction = COMPACT_EVERY
+            try:
+                self._compact()
+            except MissingDependencyError as error:
+                _log.info("metrics stay in the catalog: %s", error)
+                self._compact = None
+
     def _write_pending(self) -> None:
         if self._pending:
             self._write(self._experiment, self._pending)
+            self._until_compaction -= sum(map(len, self._pending.values()))
             self._pending = {}
 
     def _drain(self) -> None:

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from model_checkpoint.analytics.segment import (
-    DIRECTORY,
     Segment,
     is_segment_name,
     points_table,
@@ -30,6 +29,7 @@ from model_checkpoint.analytics.segment import (
 from model_checkpoint.database.metric_table import MetricTable, SegmentInfo, SeriesKey
 from model_checkpoint.errors import IntegrityError
 from model_checkpoint.storage.durable import make_directories
+from model_checkpoint.storage.names import METRICS_NAME
 from model_checkpoint.utils.optional_import import require
 from model_checkpoint.utils.storage_errors import storage_errors
 
@@ -130,7 +130,7 @@ class Compactor:
         points = self._table.points(experiment, limit=_MAX_POINTS)  # 2
         if not points:
             return None
-        make_directories(os.path.join(self._root, experiment, DIRECTORY))
+        make_directories(os.path.join(self._root, experiment, METRICS_NAME))
         segment = write_segment(self._root, experiment, points_table(points, self._table.series(experiment)))  # 3
         if self._table.list_segment(segment, first_id=points[0][0], last_id=points[-1][0]):  # 4
             return segment
@@ -176,13 +176,13 @@ class Compactor:
                 yield read_segment(self._root, path)
 
     def _paths(self, experiment: str) -> list[str]:
-        directory = os.path.join(self._root, experiment, DIRECTORY)
+        directory = os.path.join(self._root, experiment, METRICS_NAME)
         with storage_errors("cannot list the segments", directory):
             try:
                 names = os.listdir(directory)
             except FileNotFoundError:
                 return []
-        return [f"{experiment}/{DIRECTORY}/{name}" for name in names if is_segment_name(name)]
+        return [f"{experiment}/{METRICS_NAME}/{name}" for name in names if is_segment_name(name)]
 
     def _remove_unlisted(self, segment: SegmentInfo) -> None:
         """Remove what lost a race, unless the winner made the very same: then both have one name."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_checkpoint.database.metric_table import HotPoint, SegmentInfo, SeriesKey
 from model_checkpoint.errors import CorruptionError, FormatError
+from model_checkpoint.storage.names import METRICS_NAME
 from model_checkpoint.utils.atomic_file import replace_bytes
 from model_checkpoint.utils.optional_import import require
 from model_checkpoint.utils.regular_file import open_regular, read_fully
@@ -25,10 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["COLUMNS", "DIRECTORY", "Segment", "is_segment_name", "points_table", "read_segment", "write_segment"]
-
-DIRECTORY = ".metrics"
-"""Where an experiment has its segments."""
+__all__ = ["COLUMNS", "Segment", "is_segment_name", "points_table", "read_segment", "write_segment"]
 
 COLUMNS = ("name", "split", "tags", "step", "value", "time", "epoch", "id")
 _KEY = b"mckpt.segment"
@@ -99,7 +97,7 @@ def write_segment(root: str, experiment: str, table: pa.Table, *, replaces: Sequ
     data = _encode(table, {"version": 1, "experiment": experiment, "replaces": list(replaces)})
     digest = hashlib.sha256(data).hexdigest()
     first_id, last_id = _bounds(table, "id")
-    path = f"{experiment}/{DIRECTORY}/points-{first_id}-{last_id}-{digest[:16]}.parquet"
+    path = f"{experiment}/{METRICS_NAME}/points-{first_id}-{last_id}-{digest[:16]}.parquet"
     replace_bytes(os.path.join(root, path), data)
     first_step, last_step = _bounds(table, "step")
     return SegmentInfo(path, experiment, table.num_rows, first_step, last_step, len(data), digest)

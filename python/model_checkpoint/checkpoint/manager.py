@@ -8,10 +8,12 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from model_checkpoint.analytics.collector import MetricsCollector
+from model_checkpoint.analytics.collector import COMPACT_EVERY, MetricsCollector
+from model_checkpoint.analytics.compaction import Compactor
 from model_checkpoint.analytics.numbers import as_metrics
 from model_checkpoint.analytics.selection import check_mode
 from model_checkpoint.checkpoint.arguments import check_options, checked_alias, checked_part, checked_step
@@ -127,7 +129,11 @@ class CheckpointManager:
         self._remarks = Remarks(self._workspace)
         self._loader = Loader(self._workspace.store, cache, emit=self._emit, found_intact=self._note_intact)
         self._janitor = Janitor(self._workspace, self._emit, timedelta(seconds=trash_for_s))
-        self._metrics = MetricsCollector(experiment, MetricTable(self._workspace.catalog).append)
+        points = MetricTable(self._workspace.catalog)
+        compactor = Compactor(self._workspace.store.root, points)
+        self._metrics = MetricsCollector(
+            experiment, points.append, compact=partial(compactor.compact, experiment, least=COMPACT_EVERY)
+        )
         self._saver = Saver(
             self._workspace,
             self._experiment,

@@ -11,7 +11,9 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
+from model_checkpoint.analytics.compaction import Compactor
 from model_checkpoint.database.catalog import Catalog
+from model_checkpoint.database.metric_table import MetricTable
 from model_checkpoint.database.opening import set_aside
 from model_checkpoint.errors import (
     CatalogDamagedError,
@@ -19,6 +21,7 @@ from model_checkpoint.errors import (
     CheckpointNotFoundError,
     FormatError,
     IntegrityError,
+    MissingDependencyError,
 )
 from model_checkpoint.storage.annotations import with_annotation
 from model_checkpoint.storage.names import check_experiment, parse_checkpoint_name
@@ -265,9 +268,20 @@ def _rebuild(store: Store, catalog: Catalog) -> StoreScan:
     with catalog.write():  # a checkpoint that is committed meanwhile is recorded when this is done
         found = store.scan()
         catalog.rebuild(found.checkpoints, found.experiments)
+        _settle_metrics(store, catalog)
     for item in found.quarantined:
         _log.warning("%s is left alone: %s", item.path, item.reason)
     return found
+
+
+def _settle_metrics(store: Store, catalog: Catalog) -> None:
+    """List the segments of metrics that a new catalog does not know."""
+    compactor = Compactor(store.root, MetricTable(catalog))
+    for experiment in catalog.experiments():
+        try:
+            compactor.settle(experiment.name)
+        except MissingDependencyError as error:
+            _log.warning("%s: its older metrics are not listed: %s", experiment.name, error)
 
 
 @contextmanager

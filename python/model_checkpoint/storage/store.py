@@ -24,6 +24,7 @@ from model_checkpoint.storage.experiments import read_experiment, write_experime
 from model_checkpoint.storage.leases import is_in_use
 from model_checkpoint.storage.names import (
     MANIFEST_NAME,
+    METRICS_NAME,
     check_experiment,
     checkpoint_name,
     parse_checkpoint_name,
@@ -216,7 +217,8 @@ class Store:
     def _remove_temporaries(self) -> None:
         """Remove what interrupted replacements of settings and annotations have left."""
         for experiment in self._experiment_names():
-            for directory in (os.path.join(self.root, experiment), self._annotations(experiment)):
+            home = os.path.join(self.root, experiment)
+            for directory in (home, self._annotations(experiment), os.path.join(home, METRICS_NAME)):
                 for name in _names(directory):
                     path = os.path.join(directory, name)
                     if name.startswith(_TEMPORARY) and name.endswith(".tmp") and _is_old(path):

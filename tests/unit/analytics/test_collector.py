@@ -13,7 +13,13 @@ import torch
 from model_checkpoint.analytics import collector as collectors
 from model_checkpoint.analytics.collector import MetricsCollector
 from model_checkpoint.database.metric_table import SeriesKey
-from model_checkpoint.errors import CatalogBusyError, CatalogError, ConfigurationError, MetricNotFoundError
+from model_checkpoint.errors import (
+    CatalogBusyError,
+    CatalogError,
+    ConfigurationError,
+    MetricNotFoundError,
+    MissingDependencyError,
+)
 
 NEVER = 3600.0
 
@@ -214,3 +220,34 @@ def test_an_interval_is_a_positive_number(written, seconds):
     """Anything else is refused at once."""
     with pytest.raises(ConfigurationError, match="flush_interval_s"):
         MetricsCollector("exp", written, flush_interval_s=seconds)
+
+
+def test_compaction_is_asked_for_when_there_is_much(written, monkeypatch):
+    """When the thread begins, for what was there before, and whenever as much again was written; not in between."""
+    monkeypatch.setattr(collectors, "COMPACT_EVERY", 100)
+    asked = threading.Semaphore(0)
+    with MetricsCollector("exp", written, flush_interval_s=0.005, compact=asked.release) as collector:
+        collector.log(0, loss=0.0)
+        assert asked.acquire(timeout=30)
+        for step in range(90):
+            collector.log(step, loss=0.0)
+        collector.flush()
+        assert not asked.acquire(timeout=0.05)
+        for step in range(20):
+            collector.log(step, loss=0.0)
+        assert asked.acquire(timeout=30)
+
+
+def test_without_pyarrow_metrics_stay_where_they_are(written):
+    """A missing extra is no failure of a training."""
+    asked = threading.Event()
+
+    def compact():
+        asked.set()
+        raise MissingDependencyError("pyarrow", extra="analytics")
+
+    with MetricsCollector("exp", written, flush_interval_s=0.005, compact=compact) as collector:
+        collector.log(0, loss=0.0)
+        assert asked.wait(30)
+        collector.log(1, loss=1.0)
+    assert written.values() == [0.0, 1.0]
