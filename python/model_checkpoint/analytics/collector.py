@@ -25,7 +25,7 @@ from model_checkpoint.errors import (
     MissingDependencyError,
 )
 
-__all__ = ["COMPACT_EVERY", "MetricsCollector"]
+__all__ = ["COMPACT_EVERY", "MetricsCollector", "canonical_tags"]
 
 _log = logging.getLogger("model_checkpoint")
 
@@ -175,7 +175,7 @@ class MetricsCollector:
         """
         with self._lock:
             self._drain()
-            found = self._aggregates.get(SeriesKey(name, split, _canonical(tags)))
+            found = self._aggregates.get(SeriesKey(name, split, canonical_tags(tags)))
             if found is None:
                 raise MetricNotFoundError(name, sorted({key.name for key in self._aggregates}))
             return found.now()
@@ -242,10 +242,15 @@ def _checked(step: object, epoch: object, split: object, tags: Mapping[str, str]
         raise ConfigurationError(f"a step is an integer in [0, 2^63), not {step!r:.40}")
     if not isinstance(split, str):
         raise ConfigurationError(f"a split is text, not {split!r:.40}")
-    return None if epoch is None else as_metrics({"epoch": epoch})["epoch"], _canonical(tags)
+    return None if epoch is None else as_metrics({"epoch": epoch})["epoch"], canonical_tags(tags)
 
 
-def _canonical(tags: Mapping[Any, Any] | None) -> str:
+def canonical_tags(tags: Mapping[Any, Any] | None) -> str:
+    """Tags as the text that tells series apart.
+
+    Raises:
+        ConfigurationError: A key or value is no text.
+    """
     if not tags:
         return "{}"
     for key, value in tags.items():

@@ -61,6 +61,7 @@ class Engine:
         experiments: Sequence[str],
         steps: tuple[int, int] | None = None,
         tables: dict[str, pa.Table] | None = None,
+        views: Sequence[str] = (),
         limits: Limits = Limits(),
     ) -> pa.Table:
         """Run one ``SELECT`` over a table ``points`` (experiment and `COLUMNS`), and further tables.
@@ -71,6 +72,7 @@ class Engine:
             experiments: Whose points there are.
             steps: First and last step of interest: segments without any of them are not opened.
             tables: Further tables by name.
+            views: Statements that make views of them.
             limits: What it may take.
 
         Raises:
@@ -80,6 +82,8 @@ class Engine:
         with self._connected(experiments, steps, limits) as connection:
             for name, table in (tables or {}).items():
                 connection.register(name, table)
+            for view in views:
+                connection.execute(view)
             return _answer(connection, sql, parameters, limits)
 
     @contextmanager

@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 from model_checkpoint.analytics.collector import COMPACT_EVERY, MetricsCollector
 from model_checkpoint.analytics.compaction import Compactor
 from model_checkpoint.analytics.numbers import as_metrics
+from model_checkpoint.analytics.reader import Metrics, MetricsReader
 from model_checkpoint.analytics.selection import check_mode
 from model_checkpoint.checkpoint.arguments import check_options, checked_alias, checked_part, checked_step
 from model_checkpoint.checkpoint.cache import CheckpointCache
@@ -220,9 +221,30 @@ class CheckpointManager:
         self._metrics.log(step, values, epoch=epoch, split=split, tags=tags, **named)
 
     @property
-    def metrics(self) -> MetricsCollector:
-        """What `log` fills: the figures of the series so far."""
+    def collector(self) -> MetricsCollector:
+        """What `log` fills. Its `aggregate` has the figures of this process's series so far."""
         return self._metrics
+
+    def metrics(
+        self,
+        *names: str,
+        split: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        first_step: int = 0,
+        last_step: int = 2**63 - 1,
+    ) -> Metrics:
+        """What was logged for the experiment, by whatever process; see `MetricsReader.metrics`.
+
+        Raises:
+            MetricNotFoundError: Nothing was logged under one of the names.
+            MissingDependencyError: The extra ``analytics`` is not installed.
+        """
+        self._enter()
+        self._metrics.flush()
+        reader = MetricsReader(self._workspace.store.root, self._workspace.catalog)
+        return reader.metrics(
+            self._experiment.name, *names, split=split, tags=tags, first_step=first_step, last_step=last_step
+        )
 
     def should_save(self, step: int, metrics: Mapping[str, Any] | None = None) -> bool:
         """Whether ``save_when`` asks for a save of this step, or SIGTERM does (``on_sigterm="save"``).
