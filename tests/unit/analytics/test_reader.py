@@ -39,6 +39,17 @@ def root(tmp_path, request):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """A reader of a store with one segment."""
+    root = tmp_path_factory.mktemp("store")
+    with mc.CheckpointManager(root, experiment="exp") as ckpts:
+        ckpts.log(1, loss=0.5)
+    compact(root)
+    with MetricsReader.open(root) as reader:
+        yield reader
+
+
 def test_of_several_values_for_a_step_the_last_one_counts(root):
     """A resumed run does some steps again; what it logs then is what happened."""
     with MetricsReader.open(root) as reader:
@@ -47,10 +58,8 @@ def test_of_several_values_for_a_step_the_last_one_counts(root):
         np.testing.assert_array_equal(values, [10, 9, 8, 7, 6, 5, 0.5, math.nan, 0.5, 0.5, 0.5, 0.5])
         everything = reader.metrics("exp", "loss", split="", duplicates="all")
         assert len(everything) == 16
-        assert [v for s, v in zip(*map(everything.to_numpy().get, ("step", "value")), strict=True) if s == 8] == [
-            2,
-            0.5,
-        ]
+        columns = everything.to_numpy()
+        assert columns["value"][columns["step"] == 8].tolist() == [2, 0.5]
 
 
 def test_points_are_chosen_by_name_split_and_step(root):
@@ -68,13 +77,8 @@ def test_totals_are_of_all_finite_values(root):
     """One row for each series."""
     with MetricsReader.open(root) as reader:
         plain, val = reader.summary("exp").to_pylist()
-    assert (plain["split"], plain["count"], plain["nonfinite"], plain["last"], plain["last_step"]) == (
-        "",
-        16,
-        1,
-        0.5,
-        11,
-    )
+    counted = [plain[name] for name in ("split", "count", "nonfinite", "last", "last_step")]
+    assert counted == ["", 16, 1, 0.5, 11]
     assert (val["min"], val["max"], val["mean"], val["first_step"]) == (11.0, 20.0, 15.5, 0)
     assert val["std"] == pytest.approx(np.std(np.arange(11, 21), ddof=1))
 
@@ -117,23 +121,22 @@ def test_sql_sees_experiments_checkpoints_and_metrics(root):
         ),
     ],
 )
-def test_a_query_reads_and_does_nothing_else(root, tmp_path_factory, sql):
+def test_a_query_reads_and_does_nothing_else(one, tmp_path_factory, sql):
     """Whatever would write, or reach beyond the store, is refused."""
     outside = tmp_path_factory.mktemp("outside") / "x"
-    with MetricsReader.open(root) as reader, pytest.raises(QueryError):
-        reader.query(sql.format(outside=outside))
+    with pytest.raises(QueryError):
+        one.query(sql.format(outside=outside))
     assert not outside.exists()
 
 
-def test_a_query_takes_no_more_than_it_may(root):
+def test_a_query_takes_no_more_than_it_may(one):
     """Time and memory end a query, not the process."""
     endless = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b"
     greedy = "SELECT list(a.range) FROM range(100000000) a"
-    with MetricsReader.open(root) as reader:
-        with pytest.raises(QueryError, match=r"longer than 0\.2 s"):
-            reader.query(endless, limits=Limits(seconds=0.2))
-        with pytest.raises(QueryError, match="memory"):
-            reader.query(greedy, limits=Limits(memory_bytes=50_000_000))
+    with pytest.raises(QueryError, match=r"longer than 0\.2 s"):
+        one.query(endless, limits=Limits(seconds=0.2))
+    with pytest.raises(QueryError, match="memory"):
+        one.query(greedy, limits=Limits(memory_bytes=50_000_000))
 
 
 def test_a_manager_reads_what_it_logs(tmp_path):
