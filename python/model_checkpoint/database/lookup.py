@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from model_checkpoint.database import queries
 from model_checkpoint.database.records import AuditEntry
 from model_checkpoint.database.resolving import Resolver, state_parameters
-from model_checkpoint.database.rows import Fetch, read_audit, read_checkpoints, read_experiments
+from model_checkpoint.database.rows import Fetch, Row, read_audit, read_checkpoints, read_experiments
 from model_checkpoint.errors import CheckpointNotFoundError
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo, Mode
 
@@ -61,6 +61,18 @@ class Lookup(ABC):
         """
         with self._snapshot() as fetch:
             return next(iter(Resolver(fetch, COMMITTED).best(experiment, metric, mode)), None)
+
+    def columns(
+        self, experiment: str, metrics: Sequence[str], *, states: Sequence[CheckpointState] = COMMITTED
+    ) -> Sequence[Row]:
+        """Rows of id, step, seq and the value of each metric (None: none, or NaN) of all checkpoints, oldest first.
+
+        A tenth of the time of `list`, where only these are needed.
+        """
+        names = {f"metric{number}": name for number, name in enumerate(metrics)}
+        parameters = {"experiment": experiment, **names, **state_parameters(states)}
+        with self._snapshot() as fetch:
+            return fetch(queries.columns(len(metrics), states=len(states)), parameters)
 
     def resolve(
         self,

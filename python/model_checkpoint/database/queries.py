@@ -29,6 +29,7 @@ __all__ = [
     "TABLES",
     "WITH_ALIASES",
     "best",
+    "columns",
     "details_of",
     "select",
 ]
@@ -71,6 +72,21 @@ def best(mode: Mode, *, states: int) -> str:
         states=states,
         source="checkpoint_metrics AS m CROSS JOIN checkpoints AS c",
         order=f"m.value {'ASC' if mode == 'min' else 'DESC'}, c.seq DESC",
+    )
+
+
+@functools.cache
+def columns(metrics: int, *, states: int) -> str:
+    """(id, step, seq, value of ``:metric0``, ...) of all checkpoints of ``:experiment``, in commit order."""
+    names = "".join(f", m{number}.value" for number in range(metrics))
+    joins = " ".join(
+        f"LEFT JOIN checkpoint_metrics AS m{number} ON m{number}.checkpoint = c.id AND m{number}.name = :metric{number}"
+        for number in range(metrics)
+    )
+    in_states = ", ".join(f":state{number}" for number in range(states))
+    return (
+        f"SELECT c.id, c.step, c.seq{names} FROM checkpoints AS c {joins} "  # noqa: S608 - numbers
+        f"WHERE c.experiment = :experiment AND c.state IN ({in_states}) ORDER BY c.seq"
     )
 
 
