@@ -95,6 +95,7 @@ class BestModelSelector:
             MetricNotFoundError: No checkpoint has a value for one of the metrics.
         """
         candidates = self._columns(checkpoints)
+        candidates.check_known(self.metrics)
         order = self._order(candidates)
         return tuple(self._selection(candidates, order, place) for place in range(len(order))[:limit])
 
@@ -123,13 +124,10 @@ class BestModelSelector:
         leader = ""
         for count in range(1, len(candidates) + 1):
             first = candidates.until(count)
-            try:
-                found = self.rank(first, limit=1)
-            except LookupError:  # none of the first ones had a value yet
-                continue
-            if found and found[0].id != leader:
-                leader = found[0].id
-                yield found[0]
+            order = self._order(first)
+            if len(order) and first.ids[order[0]] != leader:
+                leader = first.ids[order[0]]
+                yield self._selection(first, order, 0)
 
     def _columns(self, checkpoints: Iterable[CheckpointInfo] | Candidates) -> Candidates:
         return checkpoints if isinstance(checkpoints, Candidates) else Candidates.of(checkpoints, self.metrics)

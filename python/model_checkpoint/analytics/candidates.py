@@ -62,12 +62,22 @@ class Candidates:
         """The values of a metric.
 
         Raises:
-            MetricNotFoundError: No checkpoint has one.
+            MetricNotFoundError: There is no such column.
         """
-        values = self.values.get(name)
-        if values is None or (len(self) and bool(np.isnan(values).all())):
-            raise MetricNotFoundError(name, sorted(k for k, v in self.values.items() if not np.isnan(v).all()))
-        return values
+        if name not in self.values:
+            raise MetricNotFoundError(name, sorted(self.values))
+        return self.values[name]
+
+    def check_known(self, names: Iterable[str]) -> None:
+        """Return if each metric has a value that is not NaN, of some candidate.
+
+        Raises:
+            MetricNotFoundError: One has none.
+        """
+        known = {name for name, values in self.values.items() if not np.isnan(values).all()}
+        for name in names:
+            if len(self) and name not in known:
+                raise MetricNotFoundError(name, sorted(known))
 
     def until(self, count: int) -> Candidates:
         """The first ``count`` of them."""

@@ -63,11 +63,7 @@ class Constraint:
         return f"{self.metric} {self.operator} {self.bound:g}"
 
     def holds(self, candidates: Candidates) -> NDArray[np.bool_]:
-        """For each candidate, whether it satisfies the constraint.
-
-        Raises:
-            MetricNotFoundError: None of them has a value.
-        """
+        """For each candidate, whether it satisfies the constraint."""
         values = candidates.column(self.metric)
         with np.errstate(invalid="ignore"):
             held: NDArray[np.bool_] = _OPERATORS[self.operator](values, self.bound) & ~np.isnan(values)
