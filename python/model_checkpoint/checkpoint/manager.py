@@ -330,7 +330,8 @@ class CheckpointManager:
             self.wait()
         handle = self._saver.save(request, self._after_save, began_at=began_at, block=block or is_last)
         if self._save_when is not None:
-            self._history = self._known_history().after(step, request.metrics, utc_now())
+            wait = timedelta(seconds=time.perf_counter() - began_at)
+            self._history = self._known_history().after(step, request.metrics, utc_now(), wait=wait)
         if block or is_last:
             handle.result()
         if is_last:
