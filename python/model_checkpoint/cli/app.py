@@ -21,6 +21,8 @@ COMMANDS = {
     "ls": "ls",
     "show": "show",
     "best": "best",
+    "metrics": "metrics",
+    "query": "query",
     "verify": "verify",
     "diff": "diff",
     "inspect": "inspect",

@@ -20,6 +20,8 @@ EVERY_COMMAND = {
     "ls": [],
     "show": ["digits:best"],
     "best": ["digits"],
+    "metrics": ["digits"],
+    "query": ["SELECT count(*) FROM checkpoints"],
     "verify": ["digits:best"],
     "diff": ["digits:10", "digits:20"],
     "inspect": ["digits:best"],
