@@ -119,6 +119,17 @@ def _save(root: str, say: Say) -> Callable[[], None]:
     return act
 
 
+def _save_and_verify(root: str, say: Say) -> Callable[[], None]:
+    ckpts = manager(root, verify_writes=True)
+
+    def act() -> None:
+        save_one(ckpts, 10, LARGE, block=True)
+        say("exp/10 ")
+        ckpts.close()
+
+    return act
+
+
 def _save_in_background(root: str, say: Say) -> Callable[[], None]:
     ckpts = manager(root, keep=mc.Keep.last(2))
 
@@ -218,6 +229,7 @@ def _remark(root: str, say: Say) -> Callable[[], None]:
 # What is done, each with the stores that it is done to.
 OPERATIONS: dict[str, tuple[str, Operation]] = {
     "a save": ("usual", _save),
+    "a save that verifies what it wrote": ("usual", _save_and_verify),
     "a save in the background, with its cleanup": ("usual", _save_in_background),
     "the first save of a store": ("none", _first_save),
     "a cleanup into the trash": ("usual", _prune),
