@@ -183,12 +183,17 @@ class Trash:
 
         Raises:
             CheckpointInUseError: Somebody still reads it.
+            CheckpointNotFoundError: Somebody else has just deleted or restored it.
             StorageError: The file system failed; `recover` finishes the work.
         """
-        with owned_alone(entry.checkpoint):
-            doomed = entry.directory + _DELETING
-            with storage_errors("cannot delete the checkpoint", entry.directory):
+        doomed = entry.directory + _DELETING
+        try:
+            with owned_alone(entry.checkpoint), storage_errors("cannot delete the checkpoint", entry.directory):
                 os.rename(entry.directory, doomed)
+        except StorageError as error:
+            if os.path.lexists(entry.checkpoint):
+                raise
+            raise CheckpointNotFoundError(f"{entry.path} is not in the trash any more", ref=entry.id) from error
         sync_directory(self.directory)  # or a power cut could bring it back, to be restored, without its files
         self._finish(doomed)
 
@@ -197,7 +202,7 @@ class Trash:
         purged = []
         for entry in self.entries():
             if entry.expires_at <= (now or utc_now()):
-                with contextlib.suppress(CheckpointInUseError):
+                with contextlib.suppress(CheckpointInUseError, CheckpointNotFoundError):
                     self.purge(entry)
                     purged.append(entry)
         return tuple(purged)

@@ -213,6 +213,17 @@ def test_only_what_has_expired_is_purged(store, log):
     assert not any(old.id in name for name in tree(store.root))
 
 
+def test_two_may_purge_at_once(store, log, monkeypatch):
+    """What another process has purged between the look at the trash and the deletion is no failure, and not ours."""
+    info = add(store, log)
+    entry = store.delete(info, keep=timedelta(0))
+    monkeypatch.setattr(store.trash, "entries", lambda: (entry,))
+    assert store.purge_expired() == (entry,)
+    assert store.purge_expired() == ()
+    with pytest.raises(CheckpointNotFoundError):
+        store.trash.purge(entry)
+
+
 def test_what_is_being_read_is_not_deleted(store, log):
     """A lease in this process or another one keeps a checkpoint, and ends with its reader."""
     info = add(store, log)
