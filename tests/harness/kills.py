@@ -83,17 +83,23 @@ def kill_at(operation: str, at: int, which: str) -> tuple[str | None, list[str]]
     trace = _follow(root, operation, Injection(Kill(), at, _WHICH[which]))
     if trace.status not in {0, -9}:
         return trace.injected, [f"it ended with status {trace.status}"]
-    return trace.injected, _problems(root, operation)
+    return trace.injected, _problems(root, operation, _words(root))
 
 
 def chain(operation: str, seed: int, depth: int = 3) -> list[str]:
     """Kill an operation at any moment, then the recovery, then that one's recovery; returns what was wrong then."""
     rng = random.Random(seed)
     root = _copy(OPERATIONS[operation][0])
-    for name in [operation, *["a recovery"] * (depth - 1)]:
-        length = len(_follow(_duplicate(root), name, None).calls)
-        _follow(root, name, Injection(Kill(), rng.randint(1, length)))
-    return _problems(root, operation)
+    _kill_anywhere(root, operation, rng)
+    said = _words(root)
+    for _ in range(depth - 1):
+        _kill_anywhere(root, "a recovery", rng)
+    return _problems(root, operation, said)
+
+
+def _kill_anywhere(root: str, operation: str, rng: random.Random) -> None:
+    length = len(_follow(_duplicate(root), operation, None).calls)
+    _follow(root, operation, Injection(Kill(), rng.randint(1, length)))
 
 
 # --- stores to work on ------------------------------------------------------------------------------------------------
@@ -192,6 +198,11 @@ def _said(root: str) -> str:
     return f"{root}.said"
 
 
+def _words(root: str) -> list[str]:
+    """What was acknowledged."""
+    return Path(_said(root)).read_text().splitlines() if os.path.exists(_said(root)) else []
+
+
 def _write(fd: int, text: str) -> None:
     os.write(fd, f"{text}\n".encode())
 
@@ -212,10 +223,9 @@ def _recovered(root: str) -> View:
     return view(root)
 
 
-def _problems(root: str, operation: str) -> list[str]:
+def _problems(root: str, operation: str, said: list[str]) -> list[str]:
     """What is wrong with a store after a kill; the store is used up by it."""
     before, after = _views(operation)
-    said = Path(_said(root)).read_text().splitlines() if os.path.exists(_said(root)) else []
     problems: list[str] = isolated(lambda: list(_judge(root, before, after, said)))
     return problems
 
