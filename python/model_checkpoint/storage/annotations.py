@@ -156,14 +156,20 @@ def _decode(members: Any, path: str) -> Annotation:
         verified_at = members.get("verified_at")
         return Annotation(
             id=check_id(members["id"]),
-            pinned=members.get("pinned", False) is True,
+            pinned=_flag(members.get("pinned", False)),
             aliases=MappingProxyType({_text(k): parse_rfc3339(v) for k, v in members.get("aliases", {}).items()}),
             verified_at=None if verified_at is None else parse_rfc3339(verified_at),
             metrics=MappingProxyType({_text(k): _number(v) for k, v in members.get("metrics", {}).items()}),
             tags=MappingProxyType({_text(k): _text(v) for k, v in members.get("tags", {}).items()}),
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise FormatError(f"not an annotation: {error}", path=path, rule="annotation") from None
+
+
+def _flag(value: Any) -> bool:
+    if type(value) is not bool:
+        raise TypeError("not a truth value")
+    return value
 
 
 def _text(value: Any) -> str:
