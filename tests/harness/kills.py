@@ -258,6 +258,14 @@ def _differences(seen: View, before: View, after: View, said: list[str]) -> Iter
         allowed = [after.get(key)] if is_final else [before.get(key), after.get(key)]
         if seen.get(key) not in allowed and not key.split("/")[-1].startswith(f"{_NEXT} "):
             yield f"{key} is {seen.get(key)!r}, not {' or '.join(map(repr, allowed))}"
+    gone = _checkpoints(before) - _checkpoints(after) - _checkpoints(seen)
+    missing = _checkpoints(after) - _checkpoints(before) - _checkpoints(seen)
+    if gone and missing:
+        yield f"{sorted(gone)} went before {sorted(missing)} came"
+
+
+def _checkpoints(seen: View) -> set[str]:
+    return {key.removesuffix(" state") for key in seen if key.endswith(" state")}
 
 
 _NEXT = 50
