@@ -22,6 +22,7 @@ COMMANDS = {
     "show": "show",
     "best": "best",
     "verify": "verify",
+    "scrub": "scrub",
     "diff": "diff",
     "inspect": "inspect",
     "prune": "prune",
