@@ -4,7 +4,7 @@
     2. Create ``.trash/<uuid>/`` with a ``trash.json`` that says where the checkpoint was; sync both.
     3. Rename the checkpoint into it. It disappears from its experiment whole, in one step: a removal file by file could
        be interrupted and leave half a checkpoint in sight.
-    4. Sync the two directories that the rename has changed.
+    4. Sync the two directories that the rename has changed, its new one first.
 
 Deleting for good renames the entry to ``<uuid>.deleting`` first, so that what an interruption leaves is never taken for
 something that could be restored. ``trash.json`` goes last: it tells `recover` what else has to go.
@@ -13,10 +13,11 @@ something that could be restored. ``trash.json`` goes last: it tells `recover` w
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -116,8 +117,9 @@ class Trash:
             self._create(entry)  # 2
             with storage_errors("cannot move the checkpoint to the trash", source):
                 _native.rename_noreplace(source, entry.checkpoint)  # 3
-        sync_directory(os.path.dirname(source))  # 4
-        sync_directory(directory)
+        with _unless_purged():
+            sync_directory(directory)  # 4
+        sync_directory(os.path.dirname(source))
         return entry
 
     def _create(self, entry: TrashEntry) -> None:
@@ -240,6 +242,16 @@ class Trash:
                 return sorted(os.listdir(self.directory))
             except FileNotFoundError:
                 return []
+
+
+@contextlib.contextmanager
+def _unless_purged() -> Iterator[None]:
+    """An entry that has expired as soon as it is there may be gone again: another process empties the trash, too."""
+    try:
+        yield
+    except StorageError as error:
+        if error.errno != errno.ENOENT:
+            raise
 
 
 def _is_abandoned(directory: str) -> bool:
