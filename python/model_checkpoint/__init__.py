@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from model_checkpoint.checkpoint.resume import ResumeReport
     from model_checkpoint.checkpoint.retention import RetentionPlan
     from model_checkpoint.checkpoint.save_when import SaveWhen
+    from model_checkpoint.checkpoint.scrub import scrub
+    from model_checkpoint.checkpoint.scrub_report import ScrubDamage, ScrubReport
     from model_checkpoint.errors import (
         CatalogBusyError,
         CatalogDamagedError,
@@ -95,6 +97,8 @@ __all__ = [
     "SaveHandle",
     "SaveSkippedError",
     "SaveWhen",
+    "ScrubDamage",
+    "ScrubReport",
     "StateError",
     "StateMismatchError",
     "StorageError",
@@ -114,6 +118,7 @@ __all__ = [
     "reindex",
     "save",
     "save_file",
+    "scrub",
     "verify",
 ]
 
@@ -134,6 +139,8 @@ _HOMES = {
     "RetentionPlan": "model_checkpoint.checkpoint.retention",
     "SaveHandle": "model_checkpoint.checkpoint.handle",
     "SaveWhen": "model_checkpoint.checkpoint.save_when",
+    "ScrubDamage": "model_checkpoint.checkpoint.scrub_report",
+    "ScrubReport": "model_checkpoint.checkpoint.scrub_report",
     "TensorInfo": "model_checkpoint.types",
     "diff": "model_checkpoint.storage.diff",
     "get_backend": "model_checkpoint.storage.backends",
@@ -145,6 +152,7 @@ _HOMES = {
     "reindex": "model_checkpoint.checkpoint.reindex",
     "save": "model_checkpoint.storage.checkpoint_dir",
     "save_file": "model_checkpoint.storage.safetensors.writer",
+    "scrub": "model_checkpoint.checkpoint.scrub",
     "verify": "model_checkpoint.storage.checkpoint_dir",
 }
 

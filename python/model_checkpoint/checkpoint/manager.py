@@ -31,6 +31,9 @@ from model_checkpoint.checkpoint.resume import RNG, ResumeReport, restore_run
 from model_checkpoint.checkpoint.retention import RetentionPlan
 from model_checkpoint.checkpoint.save_when import SaveHistory, SaveWhen
 from model_checkpoint.checkpoint.saving import Saver, SaveRequest
+from model_checkpoint.checkpoint.scrub import Scrubber
+from model_checkpoint.checkpoint.scrub_due import due
+from model_checkpoint.checkpoint.scrub_report import ScrubReport
 from model_checkpoint.checkpoint.signals import StopRequest
 from model_checkpoint.checkpoint.snapshot import SnapshotArena
 from model_checkpoint.checkpoint.workspace import Workspace
@@ -72,6 +75,9 @@ class CheckpointManager:
         save_when: What `should_save` answers.
         backend: Name of the storage backend; ``"safetensors"``, ``"pytorch"``, or one registered by
             `register_backend`.
+        verify_writes: Whether a save reads every byte back from the device, around the page cache, before the
+            checkpoint appears. What memory, bus or disk made of the bytes then fails the save with `CorruptionError`
+            as its cause. The write takes about as long again as a read from the device; the stall stays the same.
         when_busy: What `save` does while the one before is being written: ``"wait"``, or ``"skip"`` it.
         memory_budget_bytes: The most memory for the copy that a background save makes; None for as much as the state
             takes. A larger state is saved in the foreground, from the tensors themselves.
@@ -99,6 +105,7 @@ class CheckpointManager:
         keep: Keep | None = None,
         save_when: SaveWhen | None = None,
         backend: str = "safetensors",
+        verify_writes: bool = False,
         when_busy: Literal["wait", "skip"] = "wait",
         memory_budget_bytes: int | None = None,
         cache: CheckpointCache | None = None,
@@ -140,6 +147,7 @@ class CheckpointManager:
             self._experiment,
             arena=arena,
             backend=backend,
+            verify_writes=verify_writes,
             remember=self._loader.remember,
             emit=self._emit,
         )
@@ -472,6 +480,43 @@ class CheckpointManager:
         with self._progress.waiting(f"verifying {checkpoint.ref}"):
             self._loader.verify(checkpoint)
         return self._remarks.set_verified(checkpoint, utc_now())
+
+    def scrub(
+        self,
+        *refs: str | int,
+        repair: bool = False,
+        copies: Sequence[str | os.PathLike[str]] = (),
+        bytes_per_s: float | None = None,
+        within_s: float | None = None,
+        older_than_s: float | None = None,
+    ) -> ScrubReport:
+        """Read checkpoints from the device, note which are sound, and find, or repair, what is damaged.
+
+        `model_checkpoint.scrub` does the same for a whole store, and says more of the arguments.
+
+        Args:
+            refs: Which; without any, all of the experiment, the one longest not looked at first.
+            repair: Whether to repair what has a good copy.
+            copies: Where to look for good copies, besides the store itself: other stores, directories, files.
+            bytes_per_s: How much to read in a second, at most.
+            within_s: How many seconds to take, at most.
+            older_than_s: Leave out what was verified since so many seconds.
+
+        Returns:
+            What was read and what was found. Damage raises nothing.
+        """
+        self.wait()
+        scrubber = Scrubber(
+            self._workspace,
+            emit=self._emit,
+            copies=copies,
+            repair=repair,
+            bytes_per_s=bytes_per_s,
+            within_s=within_s,
+        )
+        todo = due(self._workspace, refs, experiment=self._experiment.name, older_than_s=older_than_s)
+        with self._progress.waiting(f"scrubbing {self._experiment.name}"):
+            return scrubber.run(todo)
 
     # --- what is said of checkpoints ----------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from model_checkpoint.errors import (
     IntegrityError,
     MissingDependencyError,
 )
-from model_checkpoint.storage.annotations import with_annotation
+from model_checkpoint.storage.annotations import Annotation, with_annotation, without_alias
 from model_checkpoint.storage.names import check_experiment, parse_checkpoint_name
 from model_checkpoint.storage.scan import StoreScan, open_at
 from model_checkpoint.storage.store import Store
@@ -154,7 +154,30 @@ class Workspace:
             StorageError: It cannot be read.
         """
         info = open_at(self.store.root, path).manifest.info(path)
-        return with_annotation(info, self.store.annotation(info))
+        annotation = self.store.annotation(info)
+        for alias in annotation.aliases:
+            if self._is_claimed_later(info, annotation, alias):
+                annotation = without_alias(annotation, alias)
+        return with_annotation(info, annotation)
+
+    def holder(self, experiment: str, alias: str) -> CheckpointInfo | None:
+        """The checkpoint that has a name, in whatever state it is."""
+        try:
+            found = self.catalog.resolve(alias, experiment, states=_EVERY_STATE)
+        except CheckpointNotFoundError:
+            return None
+        return found if alias in found.aliases else None
+
+    def _is_claimed_later(self, info: CheckpointInfo, annotation: Annotation, alias: str) -> bool:
+        """Whether a name has gone to another checkpoint, and an interrupted process could not say so of this one."""
+        holder = self.holder(info.experiment, alias)
+        if holder is None or holder.id == info.id:
+            return False
+        try:
+            claim = self.store.annotation(holder).aliases.get(alias)
+        except IntegrityError:
+            return False
+        return claim is not None and claim > annotation.aliases[alias]
 
     def _settings(self, name: str) -> ExperimentInfo | None:
         try:

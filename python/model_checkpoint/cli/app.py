@@ -24,6 +24,7 @@ COMMANDS = {
     "metrics": "metrics",
     "query": "query",
     "verify": "verify",
+    "scrub": "scrub",
     "diff": "diff",
     "inspect": "inspect",
     "prune": "prune",

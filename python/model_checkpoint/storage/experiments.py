@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -70,10 +71,16 @@ def _decode(members: Any, path: str) -> ExperimentInfo:
             monitor=_optional_text(members.get("monitor")),
             mode=mode,
             keep=_optional_text(members.get("keep")),
-            config=MappingProxyType(dict(members.get("config", {}))),
+            config=_config(members.get("config", {})),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise FormatError(f"not the settings of an experiment: {error}", path=path, rule="experiment") from None
+
+
+def _config(value: Any) -> Mapping[str, Any]:
+    if type(value) is not dict:
+        raise TypeError("the config is not an object")
+    return MappingProxyType(value)
 
 
 def _optional_text(value: Any) -> str | None:

@@ -214,7 +214,7 @@ def _read_description(fd: int) -> tuple[int, str | None, str]:
     try:
         members = json.loads(os.pread(fd, 4096, 0))
         return int(members["pid"]), members["started"], str(members["boot"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return 0, None, _boot_id()
 
 

@@ -15,8 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from model_checkpoint.errors import CheckpointNotFoundError, StorageError
-from model_checkpoint.storage.annotations import Annotation, read_annotation, remove_annotation, update_annotation
+from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError, IntegrityError, StorageError
+from model_checkpoint.storage.annotations import (
+    Annotation,
+    read_annotation,
+    remove_annotation,
+    update_annotation,
+    without_alias,
+)
 from model_checkpoint.storage.commit import CommitLog, Draft, commit
 from model_checkpoint.storage.contents import Contents
 from model_checkpoint.storage.durable import make_directories, sync_directory
@@ -180,6 +186,19 @@ class Store:
     def annotate(self, info: CheckpointInfo, change: Callable[[Annotation], Annotation]) -> Annotation:
         """Change what is said of a checkpoint, durably; `update_annotation` says what it raises."""
         return update_annotation(self._annotations(info.experiment), info.id, change)
+
+    def withdraw_alias(self, experiment: str, alias: str) -> None:
+        """Take a name from every checkpoint that claims it, durably: its owner, and those from which an interrupted
+        process was about to take it.
+
+        Raises:
+            StorageError: The file system failed.
+        """
+        directory = self._annotations(experiment)
+        for name in _names(directory):
+            with contextlib.suppress(ConfigurationError, IntegrityError):  # another file; one that says nothing
+                if alias in read_annotation(directory, name.removesuffix(".json")).aliases:
+                    update_annotation(directory, name.removesuffix(".json"), lambda said: without_alias(said, alias))
 
     def read_experiment(self, name: str) -> ExperimentInfo | None:
         """The settings of an experiment, if it has any; `experiments.read_experiment` says what it raises."""

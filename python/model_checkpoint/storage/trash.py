@@ -4,7 +4,7 @@
     2. Create ``.trash/<uuid>/`` with a ``trash.json`` that says where the checkpoint was; sync both.
     3. Rename the checkpoint into it. It disappears from its experiment whole, in one step: a removal file by file could
        be interrupted and leave half a checkpoint in sight.
-    4. Sync the two directories that the rename has changed.
+    4. Sync the two directories that the rename has changed, its new one first.
 
 Deleting for good renames the entry to ``<uuid>.deleting`` first, so that what an interruption leaves is never taken for
 something that could be restored. ``trash.json`` goes last: it tells `recover` what else has to go.
@@ -13,10 +13,11 @@ something that could be restored. ``trash.json`` goes last: it tells `recover` w
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -116,8 +117,9 @@ class Trash:
             self._create(entry)  # 2
             with storage_errors("cannot move the checkpoint to the trash", source):
                 _native.rename_noreplace(source, entry.checkpoint)  # 3
-        sync_directory(os.path.dirname(source))  # 4
-        sync_directory(directory)
+        with _unless_purged():
+            sync_directory(directory)  # 4
+        sync_directory(os.path.dirname(source))
         return entry
 
     def _create(self, entry: TrashEntry) -> None:
@@ -183,12 +185,17 @@ class Trash:
 
         Raises:
             CheckpointInUseError: Somebody still reads it.
+            CheckpointNotFoundError: Somebody else has just deleted or restored it.
             StorageError: The file system failed; `recover` finishes the work.
         """
-        with owned_alone(entry.checkpoint):
-            doomed = entry.directory + _DELETING
-            with storage_errors("cannot delete the checkpoint", entry.directory):
+        doomed = entry.directory + _DELETING
+        try:
+            with owned_alone(entry.checkpoint), storage_errors("cannot delete the checkpoint", entry.directory):
                 os.rename(entry.directory, doomed)
+        except StorageError as error:
+            if os.path.lexists(entry.checkpoint):
+                raise
+            raise CheckpointNotFoundError(f"{entry.path} is not in the trash any more", ref=entry.id) from error
         sync_directory(self.directory)  # or a power cut could bring it back, to be restored, without its files
         self._finish(doomed)
 
@@ -197,7 +204,7 @@ class Trash:
         purged = []
         for entry in self.entries():
             if entry.expires_at <= (now or utc_now()):
-                with contextlib.suppress(CheckpointInUseError):
+                with contextlib.suppress(CheckpointInUseError, CheckpointNotFoundError):
                     self.purge(entry)
                     purged.append(entry)
         return tuple(purged)
@@ -235,6 +242,16 @@ class Trash:
                 return sorted(os.listdir(self.directory))
             except FileNotFoundError:
                 return []
+
+
+@contextlib.contextmanager
+def _unless_purged() -> Iterator[None]:
+    """An entry that has expired as soon as it is there may be gone again: another process empties the trash, too."""
+    try:
+        yield
+    except StorageError as error:
+        if error.errno != errno.ENOENT:
+            raise
 
 
 def _is_abandoned(directory: str) -> bool:
