@@ -119,7 +119,7 @@ class MetricsCollector:
             CatalogError: Writing earlier values failed. They are kept, and so are these.
         """
         if values is not None:
-            named = {**as_metrics(values), **named}
+            named = {**_plain(values), **named}
         for value in named.values():
             if type(value) is not float:
                 named = as_metrics(named)
@@ -234,6 +234,14 @@ class MetricsCollector:
             key = SeriesKey(*names)
             self._pending.setdefault(key, []).extend(points)
             self._aggregates.setdefault(key, RunningAggregate()).add(points)
+
+
+def _plain(values: Mapping[Any, Any]) -> Mapping[str, Any]:
+    """The values, with names that are names."""
+    for name in values:
+        if type(name) is not str or not name:
+            return as_metrics(values)
+    return values
 
 
 def _checked(step: object, epoch: object, split: object, tags: Mapping[str, str] | None) -> tuple[float | None, str]:
