@@ -16,7 +16,9 @@ that loses or reorders what it has in a cache of its own although it was told to
 
 from __future__ import annotations
 
+import ctypes
 import itertools
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -93,6 +95,15 @@ class Power:
             power._turn_on()
             stack.callback(power._mount.close)
             yield power
+
+    def sync(self) -> None:
+        """Bring all to the disk, as the kernel does when it likes, and any other process may ask for."""
+        fd = os.open(self.point, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            if ctypes.CDLL(None, use_errno=True).syncfs(fd) == -1:
+                raise OSError(ctypes.get_errno(), "syncfs", str(self.point))
+        finally:
+            os.close(fd)
 
     def cut(self) -> None:
         """Lose all that is not on the disk. What works on it may go on for a moment, and must end before `restore`."""
