@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 
 import pytest
 
@@ -11,12 +10,11 @@ import model_checkpoint as mc
 from tests.harness.loop_image import workshop
 from tests.harness.nursery import Nursery
 from tests.harness.operations import OPERATIONS
-from tests.harness.power_cut_disk import DISKS, Power
+from tests.harness.power_cut_disk import DISKS, Power, describe
 from tests.harness.sample_store import manager, recover, save_one
 
 pytestmark = pytest.mark.crash
 
-KERNEL = f"Linux {platform.release()}"
 CUTS_PER_DISK = 5
 MOMENTS_PER_DISK = 20
 NOTICED_EVERYWHERE = (
@@ -69,7 +67,7 @@ def test_power_cuts_lose_nothing_that_was_acknowledged(nursery, disk, trials, ev
         trials=len(cuts),
         unit="power cuts",
         violations=len(bad),
-        detail=f"{KERNEL}, {DISKS[disk]}; one or two processes that save, name, pin, clean up and restore; "
+        detail=f"{describe(DISKS[disk])}; one or two processes that save, name, pin, clean up and restore; "
         f"{acknowledged} acknowledgements before the cuts",
     )
     assert not bad
@@ -84,12 +82,12 @@ def test_power_cuts_after_each_sync_and_rename_leave_one_state_or_the_next(nurse
         pytest.skip("the power is cut after syncs and renames from --scale=proof on")
     require("ext4")
     module = "tests.harness.power_cut_calls"
-    moments = list(range(1, 1 + nursery.ask(module, "count", disk="ext4", operation=operation)))
-    moments = moments[:: -(-len(moments) // wanted)]
+    count = nursery.ask(module, "count", disk="ext4", operation=operation)
+    moments = range(1, 1 + count)[:: -(-count // wanted)]
     problems = []
     for first in range(0, len(moments), MOMENTS_PER_DISK):
         some = moments[first : first + MOMENTS_PER_DISK]
-        arguments = {"disk": "ext4", "operation": operation, "moments": some, "timeout_s": 300}
+        arguments = {"disk": "ext4", "operation": operation, "moments": [*some], "timeout_s": 300}
         problems += nursery.ask(module, "cut_at", **arguments)
     bad = {moment: found for moment, found in zip(moments, problems, strict=True) if found}
     evidence(
@@ -98,7 +96,8 @@ def test_power_cuts_after_each_sync_and_rename_leave_one_state_or_the_next(nurse
         trials=len(moments),
         unit="power cuts",
         violations=len(bad),
-        detail=f"{KERNEL}, {DISKS['ext4']}",
+        detail=describe(DISKS["ext4"]),
+        exhaustive=len(moments) == count,
     )
     assert not bad
 
@@ -128,7 +127,7 @@ def test_a_missing_sync_is_noticed(nursery, omission, disk, trials, evidence):
         trials=tried,
         unit="power cuts",
         violations=0 if cut["problems"] else 1,
-        detail=f"{KERNEL}, {DISKS[disk]}",
+        detail=describe(DISKS[disk]),
     )
     assert cut["problems"]
 
