@@ -54,9 +54,13 @@ def _modules_in_use(root: str) -> list[str]:
 
 
 def warm_up() -> None:
-    """Import everything; the first thing to ask for."""
-    for name in isolated(_modules_in_use, os.path.join(_base(), "warm up")):
+    """Import everything, and do what needs no threads once; the first thing to ask for."""
+    root = os.path.join(_base(), "warm up")
+    for name in isolated(_modules_in_use, root):
         importlib.import_module(name)
+    recover(root)
+    view(root, deep=False)
+    assert len(os.listdir("/proc/self/task")) == 1, "whoever is to be forked must have no threads"
     gc.freeze()  # what is here stays: children need not copy it
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
+from unittest import mock
 
+from model_checkpoint import _native
 from tests.harness.loop_image import workshop
 from tests.harness.nursery import isolated
 from tests.harness.power_cut_disk import DISKS, Power
 from tests.harness.power_cut_judge import judge, look
 from tests.harness.power_cut_omissions import OMISSIONS
-from tests.harness.power_cut_run import Progress, running
-from tests.harness.power_cut_script import write_script
+from tests.harness.power_cut_run import Progress, Run, running
+from tests.harness.power_cut_script import part, write_script
 from tests.harness.sample_store import EXPERIMENTS, STORES, View
 
 __all__ = ["Cut", "cut_again_and_again"]
@@ -21,8 +25,12 @@ __all__ = ["Cut", "cut_again_and_again"]
 _ACTS = 60
 """The length of a script; one that ends before the power does is nothing bad."""
 
-_LONGEST_S = 0.4
-"""How long runs work before the power fails, at most."""
+_MOST_ACTS = 16
+"""How many acts are acknowledged before the power fails, at most; then it fails at once, or a little later."""
+
+_NEXT_ACTS_S = 0.05
+
+_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +75,26 @@ def cut_again_and_again(disk: str, seed: int, cuts: int, omission: str = "nothin
 
 
 def _cut(power: Power, root: str, view: View, rng: random.Random, omission: str) -> tuple[Cut, View]:
-    scripts = [write_script(view, experiment, rng, _ACTS) for experiment in EXPERIMENTS]
+    alone = rng.random() < 0.3  # the syncs of one process may stand in for missing ones of another
+    scripts = [write_script(view, experiment, rng, _ACTS) for experiment in EXPERIMENTS[: 1 if alone else None]]
     said = power.point.parent / "said"
     said.mkdir(exist_ok=True)
-    with running(scripts, root, said, OMISSIONS[omission]) as runs:
-        time.sleep(rng.uniform(0, _LONGEST_S))
+    is_disturbed = rng.random() < 0.5
+
+    def prepare() -> None:
+        OMISSIONS[omission]()
+        if is_disturbed:
+            _write_all_out_before_renames(power)
+
+    with running(scripts, root, said, prepare) as runs:
+        _wait_for(runs, rng.randint(0, _MOST_ACTS))
+        time.sleep(rng.choice([0.0, rng.uniform(0, _NEXT_ACTS_S)]))
         before = [run.progress() for run in runs]
         power.cut()
     after = [run.progress() for run in runs]
     power.restore()
-    windows = {
+    windows = {experiment: [part(view, experiment)] for experiment in EXPERIMENTS}
+    windows |= {
         run.script.experiment: run.script.window(_durable(power, *pair), pair[1].begun)
         for run, *pair in zip(runs, before, after, strict=True)
     }
@@ -85,6 +103,35 @@ def _cut(power: Power, root: str, view: View, rng: random.Random, omission: str)
     acknowledged = sum(progress.acknowledged for progress in before)
     underway = sum(progress.begun - progress.acknowledged for progress in before)
     return Cut(acknowledged, underway, [*failed, *problems]), view
+
+
+def _write_all_out_before_renames(power: Power) -> None:
+    """Let the kernel write everything out, as it may at any moment, right before many a rename of this process.
+
+    What the process has not asked for yet is on the disk then. What it does not sync afterwards stays older than that.
+    """
+    for owner, name in ((_native, "rename_noreplace"), (os, "replace")):
+        mock.patch.object(owner, name, _disturbed(getattr(owner, name), power.sync)).start()
+
+
+def _disturbed(rename: Callable[..., Any], sync: Callable[[], None]) -> Callable[..., Any]:
+    def sync_and_rename(*paths: str) -> Any:
+        if random.random() < 0.5:
+            sync()
+        return rename(*paths)
+
+    return sync_and_rename
+
+
+def _wait_for(runs: list[Run], acknowledged: int) -> None:
+    """Wait until so many acts are acknowledged, or a run has failed."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        progress = [run.progress() for run in runs]
+        if sum(each.acknowledged for each in progress) >= acknowledged or any(each.error for each in progress):
+            return
+        time.sleep(0.0005)
+    raise TimeoutError(f"{acknowledged} acts take longer than {_PATIENCE_S} s")
 
 
 def _durable(power: Power, before: Progress, after: Progress) -> int:

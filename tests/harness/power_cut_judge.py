@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from model_checkpoint.checkpoint.reindex import reindex
 from model_checkpoint.checkpoint.workspace import Workspace
-from tests.harness import kills
+from tests.harness import aftermath
 from tests.harness.power_cut_script import differences, part
 from tests.harness.sample_store import EXPERIMENTS, View, age, manager, recover, save_one, view
 
@@ -47,10 +47,10 @@ def _problems(root: str, windows: Mapping[str, Sequence[View]]) -> Iterator[str]
         yield from differences(part(seen, experiment), window)
     recover(root)
     yield from (f"a second recovery: {problem}" for problem in differences(look(root), [seen]))
-    yield from kills._complaints(root)
+    yield from aftermath.complaints(root)
     age(root)
     recover(root)
-    yield from (f"left behind: {path}" for path in kills._leftovers(root))
+    yield from (f"left behind: {path}" for path in aftermath._leftovers(root))
     _use(root)
     seen = look(root)
     reindex(root)

@@ -29,6 +29,7 @@ from model_checkpoint.storage.scan import StoreScan, open_at
 from model_checkpoint.storage.store import Store
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo, Mode
 from model_checkpoint.utils.clock import utc_now
+from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = ["Workspace"]
@@ -135,7 +136,9 @@ class Workspace:
         if not any(self._disagreements(experiment)):
             return
         with self.catalog.write():  # and look again: what others did meanwhile is no disagreement
-            for path, info in self._disagreements(experiment):
+            disagreements = list(self._disagreements(experiment))
+            self.store.settle(experiment)
+            for path, info in disagreements:
                 if info is None:
                     self._adopt(path)
                 elif info.state is CheckpointState.TRASHED:
@@ -201,7 +204,7 @@ class Workspace:
             return info.state is not CheckpointState.COMMITTED
         if info.state is not CheckpointState.TRASHED:
             return info.state is CheckpointState.COMMITTED
-        return not (info.path.startswith(".trash/") and os.path.lexists(os.path.join(self.store.root, info.path)))
+        return not (info.path.startswith(".trash/") and is_present(os.path.join(self.store.root, info.path)))
 
     def _paths(self, experiment: str) -> set[str]:
         directory = os.path.join(self.store.root, experiment)
@@ -290,6 +293,8 @@ def _damage(store: Store) -> str | None:
 def _rebuild(store: Store, catalog: Catalog) -> StoreScan:
     with catalog.write():  # a checkpoint that is committed meanwhile is recorded when this is done
         found = store.scan()
+        for experiment in {info.experiment for info in found.checkpoints if info.state is CheckpointState.COMMITTED}:
+            store.settle(experiment)
         catalog.rebuild(found.checkpoints, found.experiments)
         _settle_metrics(store, catalog)
     for item in found.quarantined:
