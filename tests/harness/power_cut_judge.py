@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from model_checkpoint.checkpoint.reindex import reindex
 from model_checkpoint.checkpoint.workspace import Workspace
+from model_checkpoint.database import MetricTable
 from tests.harness import aftermath
 from tests.harness.power_cut_script import differences, part
 from tests.harness.sample_store import EXPERIMENTS, View, age, manager, recover, save_one, view
@@ -34,9 +35,9 @@ def look(root: str) -> View:
     seen = view(root)
     with Workspace.open(root) as workspace:
         for experiment in EXPERIMENTS:
-            points = workspace.catalog.series(experiment, "rate")
+            points = MetricTable(workspace.catalog).points(experiment)
             if points:
-                seen[f"{experiment} rates"] = [int(point.value) for point in points]
+                seen[f"{experiment} rates"] = [int(value) for _, _, _, value, *_ in points]
     return seen
 
 
