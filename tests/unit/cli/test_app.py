@@ -23,6 +23,7 @@ EVERY_COMMAND = {
     "metrics": ["digits"],
     "query": ["SELECT count(*) FROM checkpoints"],
     "verify": ["digits:best"],
+    "scrub": [],
     "diff": ["digits:10", "digits:20"],
     "inspect": ["digits:best"],
     "prune": ["--yes"],
