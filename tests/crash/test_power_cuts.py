@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 import model_checkpoint as mc
-from tests.harness.loop_image import workshop
+from tests.harness.loop_image import reap, workshop
 from tests.harness.nursery import Nursery
 from tests.harness.operations import OPERATIONS
 from tests.harness.power_cut_disk import DISKS, Power, describe
@@ -15,6 +18,7 @@ from tests.harness.sample_store import manager, recover, save_one
 
 pytestmark = pytest.mark.crash
 
+REPOSITORY = Path(__file__).parents[2]
 CUTS_PER_DISK = 5
 MOMENTS_PER_DISK = 20
 NOTICED_EVERYWHERE = (
@@ -130,6 +134,23 @@ def test_a_missing_sync_is_noticed(nursery, omission, disk, trials, evidence):
         detail=describe(DISKS[disk]),
     )
     assert cut["problems"]
+
+
+def test_what_a_killed_test_has_mounted_is_unmounted_by_the_next(tmp_path):
+    """The lock of its workshop ends with it."""
+    require("ext4")
+    script = """
+import os, signal, sys
+from tests.harness.loop_image import EXT4, make, mounted, workshop
+
+with workshop(sys.argv[1]) as directory, mounted(make(directory / "disk.img", EXT4), directory / "mnt"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=REPOSITORY, check=False)
+    (left,) = tmp_path.iterdir()
+    assert (left / "mnt").is_mount()
+    reap(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_was_said_of_a_purged_checkpoint_does_not_come_back_with_the_power():

@@ -29,6 +29,7 @@ _MOST_ACTS = 16
 """How many acts are acknowledged before the power fails, at most; then it fails at once, or a little later."""
 
 _NEXT_ACTS_S = 0.05
+"""How much later, at most."""
 
 _PATIENCE_S = 60.0
 
@@ -79,12 +80,11 @@ def _cut(power: Power, root: str, view: View, rng: random.Random, omission: str)
     scripts = [write_script(view, experiment, rng, _ACTS) for experiment in EXPERIMENTS[: 1 if alone else None]]
     said = power.point.parent / "said"
     said.mkdir(exist_ok=True)
-    is_disturbed = rng.random() < 0.5
+    how_often = rng.choice([0.0, 0.5])
 
     def prepare() -> None:
         OMISSIONS[omission]()
-        if is_disturbed:
-            _write_all_out_before_renames(power)
+        _write_all_out_before_renames(power, how_often)
 
     with running(scripts, root, said, prepare) as runs:
         _wait_for(runs, rng.randint(0, _MOST_ACTS))
@@ -105,22 +105,23 @@ def _cut(power: Power, root: str, view: View, rng: random.Random, omission: str)
     return Cut(acknowledged, underway, [*failed, *problems]), view
 
 
-def _write_all_out_before_renames(power: Power) -> None:
-    """Let the kernel write everything out, as it may at any moment, right before many a rename of this process.
+def _write_all_out_before_renames(power: Power, how_often: float) -> None:
+    """Let the kernel write everything out, as it may at any moment, right before some renames of this process.
 
     What the process has not asked for yet is on the disk then. What it does not sync afterwards stays older than that.
     """
+    chance = random.Random(os.getpid())
+
+    def disturbed(rename: Callable[..., Any]) -> Callable[..., Any]:
+        def sync_and_rename(*paths: str) -> Any:
+            if chance.random() < how_often:
+                power.sync()
+            return rename(*paths)
+
+        return sync_and_rename
+
     for owner, name in ((_native, "rename_noreplace"), (os, "replace")):
-        mock.patch.object(owner, name, _disturbed(getattr(owner, name), power.sync)).start()
-
-
-def _disturbed(rename: Callable[..., Any], sync: Callable[[], None]) -> Callable[..., Any]:
-    def sync_and_rename(*paths: str) -> Any:
-        if random.random() < 0.5:
-            sync()
-        return rename(*paths)
-
-    return sync_and_rename
+        mock.patch.object(owner, name, disturbed(getattr(owner, name))).start()
 
 
 def _wait_for(runs: list[Run], acknowledged: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from tests.harness.evidence import UNFINISHED, Evidence
@@ -11,6 +11,7 @@ from tests.harness.evidence import UNFINISHED, Evidence
 __all__ = ["SECTIONS", "figure", "joined", "section", "test_function", "upper_bound"]
 
 _LEAST_SAMPLE = 10
+_MOST_DETAILS = 5
 
 SECTIONS = (
     ("Kills", r"tests/crash/"),
@@ -37,7 +38,8 @@ _ORDER = (
 def section(line: Evidence) -> str:
     """Under which heading a figure stands, by its test's path."""
     patterns = dict(SECTIONS)
-    return next(name for name in _ORDER if re.search(patterns[name], line.test))
+    path = line.test.partition("::")[0]
+    return next(name for name in _ORDER if re.search(patterns[name], path))
 
 
 def test_function(line: Evidence) -> str:
@@ -66,20 +68,28 @@ def upper_bound(trials: int) -> str:
 
 
 def joined(lines: Iterable[Evidence]) -> list[Evidence]:
-    """One figure where tests differ in nothing but parameters that do not matter to the reader."""
-    found: dict[tuple[object, ...], Evidence] = {}
+    """One figure where tests differ in nothing but parameters and details."""
+    groups: dict[tuple[object, ...], list[Evidence]] = {}
     for line in lines:
         key = (test_function(line), line.threat, line.promise, line.unit, line.scale)
-        if (other := found.get(key)) is None:
-            found[key] = line
-            continue
-        details = dict.fromkeys(filter(None, [*other.detail.split("; "), line.detail]))
-        found[key] = replace(
-            other,
-            trials=other.trials + line.trials,
-            violations=other.violations + line.violations,
-            date=min(other.date, line.date),
-            detail="; ".join(details),
-            exhaustive=other.exhaustive and line.exhaustive,
-        )
-    return list(found.values())
+        groups.setdefault(key, []).append(line)
+    return [_sum(group) for group in groups.values()]
+
+
+def _sum(group: Sequence[Evidence]) -> Evidence:
+    return replace(
+        group[0],
+        trials=sum(line.trials for line in group),
+        violations=sum(line.violations for line in group),
+        date=min(line.date for line in group),
+        detail=_together([line.detail for line in group]),
+        exhaustive=all(line.exhaustive for line in group),
+    )
+
+
+def _together(details: Sequence[str]) -> str:
+    """Details that differ; the first ones, if there are many. The file of results has them all."""
+    different = list(dict.fromkeys(filter(None, details)))
+    shown = different[:_MOST_DETAILS]
+    rest = len(different) - len(shown)
+    return "; ".join([*shown, *([f"and {rest} more"] if rest else [])])

@@ -11,11 +11,13 @@ from tests.proof.field.registry import PEERS
 from tests.proof.field.rows import ROWS
 from tests.proof.figures import SECTIONS, figure, joined, section, test_function
 from tests.proof.machine import ROOT
-from tests.proof.results import Results
+from tests.proof.results import Mutant, Results
+
 
 __all__ = ["BLOCKS", "PATH", "render", "write"]
 
 PATH = ROOT / "docs" / "reliability.md"
+_NOTHING = "Nothing has been measured yet."
 
 
 def write(results: Results, path: Path = PATH) -> None:
@@ -41,19 +43,37 @@ def render(results: Results, text: str) -> str:
 
 
 def _promises(results: Results) -> str:
-    parts = []
-    for name, _ in SECTIONS:
-        lines = joined(line for line in results.evidence if section(line) == name)
-        if lines:
-            rows = [_promise_row(line) for line in lines]
-            head = ["what was done", "what held", "violations", "measured", "test"]
-            parts.append(f"### {name}\n\n{_table(head, rows)}")
-    return "\n\n".join(parts) or "Nothing has been measured yet."
+    sections = [(name, [line for line in results.evidence if section(line) == name]) for name, _ in SECTIONS]
+    return "\n\n".join(_section(name, lines) for name, lines in sections if lines) or _NOTHING
+
+
+def _section(name: str, lines: Sequence[Evidence]) -> str:
+    rows = [_promise_row(line) for line in joined(lines)]
+    table = _table(["what was done", "what held", "violations", "measured", "test"], rows)
+    commands = dict.fromkeys(map(_command, lines))
+    return f"### {name}\n\n{table}\n\n```console\n{''.join(f'$ {command}\n' for command in commands)}```"
 
 
 def _promise_row(line: Evidence) -> list[str]:
-    held = f"{line.promise} *{line.detail}*" if line.detail else line.promise
-    return [line.threat or line.promise, held, _marked(line), f"{line.scale}, {line.date}", f"`{test_function(line)}`"]
+    held = f"{line.promise} *{_sentence(line.detail)}*" if line.detail else line.promise
+    return [line.threat or line.promise, held, _marked(line), f"{line.scale}, {line.date}", _link(line)]
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}{'' if words.endswith('.') else '.'}"
+
+
+def _link(line: Evidence) -> str:
+    """The test's name in words, leading to its file."""
+    path, _, function = test_function(line).partition("::")
+    words = function.rpartition("::")[2].removeprefix("test_").replace("_", " ")
+    return f"[{words}](../{path})" if function else f"`{path}`"
+
+
+def _command(line: Evidence) -> str:
+    """What repeats the figure, and others of the same file."""
+    path, _, function = line.test.partition("::")
+    return f".venv/bin/pytest -m proof --scale={line.scale} {path}" if function else f".venv/bin/python -m {path}"
 
 
 def _marked(line: Evidence) -> str:
@@ -61,11 +81,19 @@ def _marked(line: Evidence) -> str:
 
 
 def _mutants(results: Results) -> str:
-    rows = [[f"`{mutant.name}`", mutant.bug, mutant.killed_by or "**nothing**"] for mutant in results.mutants]
-    killed = sum(1 for mutant in results.mutants if mutant.killed_by)
-    if not rows:
-        return "Nothing has been measured yet."
-    return f"{killed} of {len(rows)} noticed.\n\n{_table(['mutant', 'the bug', 'noticed by'], rows)}"
+    if not results.mutants:
+        return _NOTHING
+    rows = [[mutant.name, mutant.breaks, _noticed_by(mutant)] for mutant in results.mutants]
+    noticed = sum(1 for mutant in results.mutants if mutant.noticed_by)
+    dates = sorted({mutant.date for mutant in results.mutants})
+    table = _table(["what is wrong", "what may come of it", "noticed by"], rows)
+    return f"**{noticed} of {len(rows)} noticed**, {' and '.join(dates)}.\n\n{table}"
+
+
+def _noticed_by(mutant: Mutant) -> str:
+    if not mutant.noticed_by:
+        return "**nothing**"
+    return f"`{mutant.noticed_by}`" if "/" in mutant.noticed_by else mutant.noticed_by
 
 
 def _field(results: Results) -> str:

@@ -26,15 +26,15 @@ class Mutant:
     """A bug that was put into the protocol to see whether the suite notices.
 
     Attributes:
-        name: What it is called.
-        bug: What was changed, in words.
-        killed_by: The check that noticed it; empty if none did.
+        name: What is wrong.
+        breaks: What may come of it.
+        noticed_by: The check that noticed it; empty if none did.
         date: The day, UTC.
     """
 
     name: str
-    bug: str
-    killed_by: str
+    breaks: str
+    noticed_by: str
     date: str
 
 

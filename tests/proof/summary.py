@@ -23,7 +23,7 @@ def violations(results: Results) -> int:
         [
             *(line.violations > 0 for line in results.evidence),
             *(cell.violations > 0 for cell in results.field),
-            *(not mutant.killed_by for mutant in results.mutants),
+            *(not mutant.noticed_by for mutant in results.mutants),
         ]
     )
 
@@ -73,10 +73,10 @@ def _of_field(results: Results, title: str) -> Table:
 
 
 def _of_mutants(results: Results) -> Table:
-    killed = sum(1 for mutant in results.mutants if mutant.killed_by)
-    table = Table(title=f"Mutants: {killed} of {len(results.mutants)} noticed", title_justify="left", expand=True)
-    for heading, ratio in (("mutant", 2), ("the bug", 3), ("noticed by", 3)):
+    noticed = sum(1 for mutant in results.mutants if mutant.noticed_by)
+    table = Table(title=f"Mutants: {noticed} of {len(results.mutants)} noticed", title_justify="left", expand=True)
+    for heading, ratio in (("what is wrong", 3), ("what may come of it", 3), ("noticed by", 3)):
         table.add_column(heading, ratio=ratio)
     for mutant in results.mutants:
-        table.add_row(mutant.name, mutant.bug, mutant.killed_by or "[red]nothing[/red]")
+        table.add_row(mutant.name, mutant.breaks, mutant.noticed_by or "[red]nothing[/red]")
     return table

@@ -14,7 +14,9 @@ from tests.proof.figures import figure, joined, upper_bound
 from tests.proof.results import Mutant, Results
 
 LINE = Evidence("a kill", "Nothing is lost.", 1000, "kills", 0, "tests/crash/test_x.py::test_y", "full", "2030-01-02")
-CELL = Cell(OURS, "1.0", "bits-of-data", "full", "2030-01-02", Counts(trials=10, outcomes={"refused": 10}, note=""))
+CELL = Cell(
+    OURS, "1.0", "bits-of-data", "full", "2030-01-02", Counts(trials=10, outcomes={"refused": 10}, exhaustive=False)
+)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,7 @@ def test_a_smaller_run_does_not_replace_the_figure_of_a_thorough_one():
     known = Results().updated(Results(evidence=(LINE,), field=(CELL,)))
     smaller = Results(
         evidence=(replace(LINE, trials=20, scale="ci"),),
-        field=(replace(CELL, scale="ci", counts=Counts(trials=3, outcomes={"refused": 3}, note="")),),
+        field=(replace(CELL, scale="ci", counts=Counts(trials=3, outcomes={"refused": 3}, exhaustive=False)),),
     )
     assert [line.trials for line in known.updated(smaller).evidence] == [1000]
     assert [cell.counts["trials"] for cell in known.updated(smaller).field] == [10]
@@ -53,7 +55,7 @@ def test_a_smaller_run_does_not_replace_the_figure_of_a_thorough_one():
     assert [cell.counts["trials"] for cell in known.updated(smaller, force=True).field] == [3]
     violated = Results(
         evidence=(replace(LINE, trials=20, scale="ci", violations=1),),
-        field=(replace(CELL, scale="ci", counts=Counts(trials=3, outcomes={"silently wrong": 1}, note="")),),
+        field=(replace(CELL, scale="ci", counts=Counts(trials=3, outcomes={"silently wrong": 1}, exhaustive=False)),),
     )
     assert summary.violations(known.updated(violated)) == 2
 
@@ -98,7 +100,7 @@ def test_a_page_keeps_what_is_written_by_hand():
     text = page.render(shown, blocks)
     assert text.count("Words.") == len(page.BLOCKS)
     assert "old" not in text
-    for words in ("0 of 1,000 kills (< 0.3 %)", "10 of 10", "1 of 1 noticed"):
+    for words in ("0 of 1,000 kills (< 0.3 %)", "10 of 10", "**1 of 1 noticed**"):
         assert words in text
     assert page.render(shown, text) == text
     with pytest.raises(ValueError, match="no block"):

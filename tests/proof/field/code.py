@@ -28,9 +28,8 @@ def code_in_files(peer: str, trials: int) -> Counts:
     who = peer_named(peer)
     with saved_once(who) as saved:
         marker = saved.place / "marker"
-        return counted(
-            {"code ran"} if _ran(who, saved, change, marker) else set() for change in _changes(saved, marker)
-        )
+        ran = [_ran(who, saved, change, marker) for change in _changes(saved, marker)]
+    return counted(({"code ran"} if one else set() for one in ran), exhaustive=True)
 
 
 def _pickle(marker: Path) -> bytes:

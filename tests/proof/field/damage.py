@@ -129,7 +129,7 @@ def _row(peer: str, trials: int | None, damages: Callable[[Files, random.Random]
     with saved_once(who) as saved:
         every = damages(Files.of(who, saved.root), rng)
         chosen = list(every) if trials is None else list(itertools.islice(every, trials))
-        return counted({outcome} for outcome in _outcomes(who, saved, chosen))
+        return counted(({outcome} for outcome in _outcomes(who, saved, chosen)), exhaustive=trials is None)
 
 
 def _flip(ranges: Sequence[Range], rng: random.Random) -> Iterator[Damage]:

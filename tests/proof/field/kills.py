@@ -45,7 +45,7 @@ def kills_at_calls(peer: str, trials: int) -> Counts:
             total = len(strace.follow(one_save(who, root), _kill(at=0)).calls)
         chosen = _spread(total, trials)
         outcomes = [_killed_at(who, saved, k) for k in chosen]
-    return counted(outcomes, note="every one" if len(chosen) == total else f"of {total} calls")
+    return counted(outcomes, exhaustive=len(chosen) == total)
 
 
 def _spread(total: int, trials: int) -> list[int]:

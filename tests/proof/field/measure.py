@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.proof.field.registry import PEERS
 from tests.proof.field.rows import ROWS, Row
 from tests.proof.field.tally import Counts
 
-__all__ = ["OURS", "Cell", "absent", "measure"]
+__all__ = ["OURS", "Cell", "Failed", "measure"]
 
 OURS = "Model Checkpoint Engine"
 _PATIENCE_S = 3600
@@ -50,53 +50,49 @@ class Cell:
         return sum(self.counts["outcomes"].get(name, 0) for name in harmful) if self.peer == OURS else 0
 
 
-def absent() -> list[str]:
-    """The peers that are not installed."""
-    return [peer.name for peer in PEERS if peer.version() is None]
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A row that could not be tried on a peer, and why."""
+
+    peer: str
+    row: str
+    reason: str
 
 
-def measure(
-    scale: Scale,
-    log: Path,
-    say: Callable[[str], None],
-    *,
-    peers: Sequence[str] = (),
-    rows: Sequence[str] = (),
-) -> Iterator[Cell]:
-    """Try the rows on the peers that are installed, each in a process of its own.
+def measure(scale: Scale, log: Path, say: Callable[[str], None]) -> Iterator[Cell | Failed]:
+    """Try all rows on the peers that are installed, each row of each peer in a process of its own.
 
     Args:
         scale: How thoroughly.
         log: Where goes what the packages print.
         say: Is told what is done.
-        peers: Names of those to try; all if there are none.
-        rows: Keys of those to try; all if there are none.
     """
-    chosen = [row for row in ROWS if not rows or row.key in rows]
-    for row in chosen:
+    for row in ROWS:
         if reason := row.unavailable():
             say(f"skipped: {row.heading}: {reason}")
-    possible = [row for row in chosen if row.unavailable() is None]
+    possible = [row for row in ROWS if row.unavailable() is None]
     for peer in PEERS:
         version = peer.version()
-        if peers and peer.name not in peers:
-            continue
         if version is None:
             say(f"skipped: {peer.name} is not installed: pip install {peer.distribution} (or make field)")
             continue
-        with Nursery(JAX_PLATFORMS="cpu", TF_CPP_MIN_LOG_LEVEL="3") as nursery:
-            nursery.ask(__name__, "write_errors_to", log=str(log))
-            for row in possible:
-                counts = _try(nursery, row, peer.name, row.trials[scale])
-                say(f"{peer.name}, {row.heading}: {row.cell(counts)}")
-                yield Cell(peer.name, version, row.key, scale, Evidence.today(), counts)
+        for row in possible:
+            try:
+                counts = _try(row, peer.name, scale, log)
+            except AssertionError as error:  # must not end a run of hours
+                yield Failed(peer.name, row.key, str(error))
+                continue
+            say(f"{peer.name}, {row.heading}: {row.cell(counts)}")
+            yield Cell(peer.name, version, row.key, scale, Evidence.today(), counts)
 
 
-def _try(nursery: Nursery, row: Row, peer: str, trials: int) -> Counts:
+def _try(row: Row, peer: str, scale: Scale, log: Path) -> Counts:
     module, function = row.function
-    counts: Counts = nursery.ask(
-        f"tests.proof.field.{module}", function, timeout_s=_PATIENCE_S, peer=peer, trials=trials
-    )
+    with Nursery(JAX_PLATFORMS="cpu", TF_CPP_MIN_LOG_LEVEL="3") as nursery:
+        nursery.ask(__name__, "write_errors_to", log=str(log))
+        counts: Counts = nursery.ask(
+            f"tests.proof.field.{module}", function, timeout_s=_PATIENCE_S, peer=peer, trials=row.trials[scale]
+        )
     return counts
 
 

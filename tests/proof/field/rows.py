@@ -49,7 +49,7 @@ def _lost(counts: Counts) -> str:
     outcomes = counts["outcomes"]
     lost, nothing = outcomes.get("lost", 0), outcomes.get("nothing left", 0)
     others = ("half visible", "silently wrong", "next save fails", "unclear error", "leftovers")
-    words = [f"lost {_of(lost, counts['trials'])}"]
+    words = [f"lost {lost:,} of {'all ' if counts['exhaustive'] else ''}{counts['trials']:,}"]
     if lost:
         words.append(f"nothing left {nothing:,}" if nothing else "an older one left")
     words += [f"{name} {outcomes[name]:,}" for name in others if outcomes.get(name)]

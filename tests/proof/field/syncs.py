@@ -26,4 +26,4 @@ def syncs(peer: str, trials: int) -> Counts:
 
     with saved_once(who) as saved, saved.copy() as root:
         strace.follow(one_save(who, root), strace.Injection(strace.Kill(), at=0, which=note))
-    return Counts(trials=1, outcomes={"directories": seen["directories"], "files": seen["files"]}, note="")
+    return Counts(trials=1, outcomes={"directories": seen["directories"], "files": seen["files"]}, exhaustive=True)

@@ -16,15 +16,15 @@ class Counts(TypedDict):
     """Attributes:
     trials: How many there were.
     outcomes: How many had each outcome; one trial may have several.
-    note: What else is worth knowing.
+    exhaustive: Whether there were no more that could be tried.
     """
 
     trials: int
     outcomes: dict[str, int]
-    note: str
+    exhaustive: bool
 
 
-def counted(trials: Iterable[Outcomes], note: str = "") -> Counts:
+def counted(trials: Iterable[Outcomes], *, exhaustive: bool = False) -> Counts:
     every = list(trials)
     outcomes = Counter(outcome for trial in every for outcome in trial)
-    return Counts(trials=len(every), outcomes=dict(sorted(outcomes.items())), note=note)
+    return Counts(trials=len(every), outcomes=dict(sorted(outcomes.items())), exhaustive=exhaustive)
