@@ -18,7 +18,6 @@ from model_checkpoint.types import CheckpointState
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -51,8 +50,8 @@ class Metrics:
     def to_arrow(self) -> pa.Table:
         return self.table
 
-    def to_pandas(self) -> pd.DataFrame:
-        """As a data frame.
+    def to_pandas(self) -> Any:
+        """As a `pandas.DataFrame`.
 
         Raises:
             ImportError: pandas is not installed.
