@@ -16,7 +16,7 @@ from tests.harness.nursery import isolated
 from tests.harness.power_cut_disk import DISKS, Power
 from tests.harness.power_cut_judge import judge, look
 from tests.harness.power_cut_omissions import OMISSIONS
-from tests.harness.power_cut_run import Progress, Run, running
+from tests.harness.power_cut_run import Run, running
 from tests.harness.power_cut_script import part, write_script
 from tests.harness.sample_store import EXPERIMENTS, STORES, View
 
@@ -89,14 +89,13 @@ def _cut(power: Power, root: str, view: View, rng: random.Random, omission: str)
     with running(scripts, root, said, prepare) as runs:
         _wait_for(runs, rng.randint(0, _MOST_ACTS))
         time.sleep(rng.choice([0.0, rng.uniform(0, _NEXT_ACTS_S)]))
-        before = [run.progress() for run in runs]
+        before = [run.progress() for run in runs]  # what is said later counts as begun: it may need no sync, or be late
         power.cut()
-    after = [run.progress() for run in runs]
     power.restore()
     windows = {experiment: [part(view, experiment)] for experiment in EXPERIMENTS}
     windows |= {
-        run.script.experiment: run.script.window(_durable(power, *pair), pair[1].begun)
-        for run, *pair in zip(runs, before, after, strict=True)
+        run.script.experiment: run.script.window(progress.acknowledged, run.progress().begun)
+        for run, progress in zip(runs, before, strict=True)
     }
     problems, view = isolated(judge, root, windows)
     failed = [progress.error for progress in before if progress.error]
@@ -133,12 +132,3 @@ def _wait_for(runs: list[Run], acknowledged: int) -> None:
             return
         time.sleep(0.0005)
     raise TimeoutError(f"{acknowledged} acts take longer than {_PATIENCE_S} s")
-
-
-def _durable(power: Power, before: Progress, after: Progress) -> int:
-    """How many acts of a run were acknowledged, and so have to be there.
-
-    Whatever is acknowledged after a shutdown was synced before: nothing can be synced any more. A copy, however, may be
-    older than what a run has said meanwhile.
-    """
-    return after.acknowledged if power.is_final else before.acknowledged

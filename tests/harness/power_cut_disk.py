@@ -126,11 +126,6 @@ class Power:
             self._left = next(self._names)
             loop_image.clone(self._image, self._left)
 
-    @property
-    def is_final(self) -> bool:
-        """Whether no sync can succeed any more once the power is cut."""
-        return self._disk.way == "shutdown"
-
     def restore(self) -> None:
         """Mount what a cut has left."""
         self._mount.close()
