@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from tests.harness.sample_store import OPERATIONS
+from tests.harness.operations import OPERATIONS
 
 pytestmark = pytest.mark.crash
 
@@ -37,7 +37,7 @@ class Kills:
         beyond = 0
         for number in itertools.count(1):
             beyond = 0 if self.at(number) else beyond + 1
-            if beyond == 3 or len(self.violations) > 20:
+            if beyond == 3 or len(self.violations) >= 5:
                 return
 
 

@@ -11,7 +11,9 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
+from model_checkpoint.analytics.compaction import Compactor
 from model_checkpoint.database.catalog import Catalog
+from model_checkpoint.database.metric_table import MetricTable
 from model_checkpoint.database.opening import set_aside
 from model_checkpoint.errors import (
     CatalogDamagedError,
@@ -19,6 +21,7 @@ from model_checkpoint.errors import (
     CheckpointNotFoundError,
     FormatError,
     IntegrityError,
+    MissingDependencyError,
 )
 from model_checkpoint.storage.annotations import Annotation, with_annotation, without_alias
 from model_checkpoint.storage.names import check_experiment, parse_checkpoint_name
@@ -26,6 +29,7 @@ from model_checkpoint.storage.scan import StoreScan, open_at
 from model_checkpoint.storage.store import Store
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo, Mode
 from model_checkpoint.utils.clock import utc_now
+from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = ["Workspace"]
@@ -132,7 +136,9 @@ class Workspace:
         if not any(self._disagreements(experiment)):
             return
         with self.catalog.write():  # and look again: what others did meanwhile is no disagreement
-            for path, info in self._disagreements(experiment):
+            disagreements = list(self._disagreements(experiment))
+            self.store.settle(experiment)
+            for path, info in disagreements:
                 if info is None:
                     self._adopt(path)
                 elif info.state is CheckpointState.TRASHED:
@@ -198,7 +204,7 @@ class Workspace:
             return info.state is not CheckpointState.COMMITTED
         if info.state is not CheckpointState.TRASHED:
             return info.state is CheckpointState.COMMITTED
-        return not (info.path.startswith(".trash/") and os.path.lexists(os.path.join(self.store.root, info.path)))
+        return not (info.path.startswith(".trash/") and is_present(os.path.join(self.store.root, info.path)))
 
     def _paths(self, experiment: str) -> set[str]:
         directory = os.path.join(self.store.root, experiment)
@@ -287,10 +293,23 @@ def _damage(store: Store) -> str | None:
 def _rebuild(store: Store, catalog: Catalog) -> StoreScan:
     with catalog.write():  # a checkpoint that is committed meanwhile is recorded when this is done
         found = store.scan()
+        for experiment in {info.experiment for info in found.checkpoints if info.state is CheckpointState.COMMITTED}:
+            store.settle(experiment)
         catalog.rebuild(found.checkpoints, found.experiments)
+        _settle_metrics(store, catalog)
     for item in found.quarantined:
         _log.warning("%s is left alone: %s", item.path, item.reason)
     return found
+
+
+def _settle_metrics(store: Store, catalog: Catalog) -> None:
+    """List the segments of metrics that a new catalog does not know."""
+    compactor = Compactor(store.root, MetricTable(catalog))
+    for experiment in catalog.experiments():
+        try:
+            compactor.settle(experiment.name)
+        except MissingDependencyError as error:
+            _log.warning("%s: its older metrics are not listed: %s", experiment.name, error)
 
 
 @contextmanager

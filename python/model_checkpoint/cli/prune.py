@@ -193,10 +193,10 @@ def _empty_trash(session: Session, workspace: Workspace, experiment: str | None,
 
 
 def _purge(workspace: Workspace, entry: TrashEntry) -> bool:
-    """Delete one for good; whether it is gone. What somebody still reads stays."""
+    """Delete one for good; whether this did it. What somebody still reads stays; others may have been faster."""
     try:
         workspace.store.trash.purge(entry)
-    except CheckpointInUseError:
+    except (CheckpointInUseError, CheckpointNotFoundError):
         return False
     workspace.catalog.remove(entry.id)
     return True

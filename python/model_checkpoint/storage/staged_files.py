@@ -20,7 +20,7 @@ from model_checkpoint.storage.state_tree import FlatState
 from model_checkpoint.types import FileInfo
 from model_checkpoint.utils import strict_json
 from model_checkpoint.utils.collector import collector_paused
-from model_checkpoint.utils.regular_file import RegularFile, open_regular, write_fully
+from model_checkpoint.utils.regular_file import RegularFile, close_written, open_regular, write_fully
 from model_checkpoint.utils.storage_errors import storage_errors
 from model_checkpoint.utils.uncached import blocks_around_cache, way_around_cache
 
@@ -128,7 +128,7 @@ class BlobFile:
                     nbytes += len(block)
                 _native.sync_file(fd, path)
             finally:
-                os.close(fd)
+                close_written(fd, path)
         return FileInfo(self.name, nbytes, hasher.hexdigest(), "blob")
 
     def _blocks(self) -> Iterator[bytes]:
