@@ -84,8 +84,8 @@ extern "C" void* __wrap_mmap(void* address, std::size_t size, int protection, in
 }
 
 // Found by the standard library before the C library's, or the sanitizer's.
-extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
-                              void* argument) {
+extern "C" [[gnu::visibility("default")]] int pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
+                                                             void* (*start)(void*), void* argument) {
   static const auto real = reinterpret_cast<decltype(&pthread_create)>(dlsym(RTLD_NEXT, "pthread_create"));
   return is_refused() ? EAGAIN : real(thread, attributes, start, argument);
 }
