@@ -13,7 +13,6 @@ from tests.proof.figures import SECTIONS, figure, joined, section, test_function
 from tests.proof.machine import ROOT
 from tests.proof.results import Mutant, Results
 
-
 __all__ = ["BLOCKS", "PATH", "render", "write"]
 
 PATH = ROOT / "docs" / "reliability.md"
