@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from model_checkpoint.errors import StorageError
+from model_checkpoint.storage import durable
+from model_checkpoint.storage.store import Store
 from tests.harness.simulator.campaign import BROKEN, NAMES
 from tests.harness.simulator.cuts import Systematic
 from tests.harness.simulator.disk import WHOLE, Content, Disk, Part, Writing
@@ -176,3 +180,39 @@ def test_parts_of_writes_are_what_was_written():
     assert isinstance(change, Writing)
     contents = [disk.after_cut([(change, part)])["f"] for part in (WHOLE, Part(((1, 3),), grows=False), Part(()))]
     assert [content and content.data for content in contents] == [b"\0\0\0abcdef", b"\0\0\0\0bc", bytes(9)]
+
+
+# --- what it has found ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """The directories that are synced, in order."""
+    found = []
+    monkeypatch.setattr(durable._native, "sync_directory", found.append)
+    return found
+
+
+def test_a_root_that_a_killed_process_created_is_made_durable(tmp_path, synced):
+    """It was killed before it synced the parent: all that is saved later would hang on a name that may be lost."""
+    (tmp_path / "runs").mkdir()
+    Store(tmp_path / "runs")
+    assert synced == [str(tmp_path)]
+
+
+def test_annotations_that_a_killed_process_wrote_are_made_durable_before_they_count(tmp_path, synced):
+    """It was killed before it synced them: the catalog would have an alias that a power cut takes back."""
+    (tmp_path / "runs/exp/.annotations").mkdir(parents=True)
+    Store(tmp_path / "runs").settle("exp")
+    assert str(tmp_path / "runs/exp/.annotations") in synced
+
+
+def test_a_parent_that_cannot_be_opened_is_no_obstacle(tmp_path, monkeypatch):
+    """Whoever may not read the directory above the root can still use the store."""
+
+    def refuse(path):
+        raise StorageError("cannot open the directory", path=path, errno=errno.EACCES)
+
+    (tmp_path / "runs").mkdir()
+    monkeypatch.setattr(durable._native, "sync_directory", refuse)
+    assert Store(tmp_path / "runs").root == str(tmp_path / "runs")

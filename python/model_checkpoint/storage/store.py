@@ -83,6 +83,7 @@ class Store:
         self.root = os.path.realpath(root)
         if create:
             make_directories(self.root)
+            self._settle_root()
         elif not is_directory(self.root):
             raise CheckpointNotFoundError(f"there is no directory {self.root!r}", ref=self.root)
         self.staging = StagingArea(os.path.join(self.root, ".staging"))
@@ -144,7 +145,7 @@ class Store:
         return scan_store(self.root, self.trash)
 
     def settle(self, experiment: str) -> None:
-        """Make the names of an experiment's checkpoints durable.
+        """Make the names of an experiment's checkpoints durable, and of what was said of them.
 
         Whoever finds a checkpoint does not know whether the one who committed it lived, or could, to do so; and nothing
         older may be removed in favour of a checkpoint that a power cut could still take back.
@@ -153,8 +154,9 @@ class Store:
             StorageError: The file system failed.
         """
         sync_directory(self._experiment(experiment))
-        if is_directory(self.staging.directory):  # the other end of the rename
-            sync_directory(self.staging.directory)
+        for directory in (self._annotations(experiment), self.staging.directory):  # the latter: both ends of the rename
+            if is_directory(directory):
+                sync_directory(directory)
 
     # --- deletion -----------------------------------------------------------------------------------------------------
 
@@ -266,6 +268,14 @@ class Store:
         ]
 
     # --- paths --------------------------------------------------------------------------------------------------------
+
+    def _settle_root(self) -> None:
+        """Make the root's own name durable: a process that was killed after it had created it may not have done so."""
+        try:
+            sync_directory(os.path.dirname(self.root))
+        except StorageError as error:
+            if error.errno not in {errno.EACCES, errno.EPERM}:  # it belongs to somebody else, and so does this care
+                raise
 
     def _experiment(self, name: str) -> str:
         directory = os.path.join(self.root, check_experiment(name))

@@ -44,7 +44,8 @@ class Cut:
 class Systematic(Sequence[Cut]):
     """Everything, nothing, everything but one or two; one or two alone; what came first or last; and torn writes.
 
-    If there is not much, all subsets. There may be very many: each is made when it is asked for.
+    If there is not much, all subsets. There may be very many: each is made when it is asked for. Everything and nothing
+    come first.
     """
 
     def __init__(self, pending: Sequence[Change]) -> None:
@@ -65,7 +66,8 @@ class Systematic(Sequence[Cut]):
         if number >= self._sets:
             return Cut(frozenset(), missing=bool(is_other), torn=(self._torn[(number - self._sets) // 2],))
         if self._count <= _EXHAUSTIVE:
-            return Cut(frozenset(at for at in range(self._count) if number >> at & 1), missing=True)
+            subset = (0, self._sets - 1, *range(1, self._sets - 1))[number]
+            return Cut(frozenset(at for at in range(self._count) if subset >> at & 1), missing=True)
         return Cut(frozenset(self._few(half)), missing=not is_other)
 
     def _few(self, number: int) -> Iterable[int]:

@@ -63,11 +63,14 @@ def _checkpoints(view: View) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Findings:
-    """What there is to see of a store after recovery, at once and after a reindex, and what is wrong with it anyway."""
+    """What there is to see of a store after recovery, at once and after a reindex, and what is wrong with it anyway.
 
-    seen: View
-    indexed: View
+    Nothing is seen if the store is of no use any more.
+    """
+
     problems: tuple[str, ...]
+    seen: View | None = None
+    indexed: View | None = None
 
 
 class Judge:
@@ -101,7 +104,7 @@ class Judge:
             found = self._recovered(tree)
             if key is not None:
                 self._known[key] = found
-        if not found.seen:
+        if found.seen is None or found.indexed is None:
             return list(found.problems)
         after_reindex = [f"after a reindex, {problem}" for problem in promise.broken_by(found.indexed)]
         return [*promise.broken_by(found.seen), *found.problems, *after_reindex]
@@ -112,9 +115,9 @@ class Judge:
         root = str(self._work / "runs")
         try:
             reopen(root)
-        except Exception:  # noqa: BLE001 - whatever it is, the store does not open any more
-            return _Findings({}, {}, (traceback.format_exc(),))
-        key = _signature(root)
+            key = _signature(root)
+        except Exception:  # noqa: BLE001 - whatever it is, the store does not open any more, or not with all it had
+            return _Findings((traceback.format_exc(),))
         if key not in self._known:
             self._known[key] = self._look(root)
         return self._known[key]
@@ -180,18 +183,15 @@ class Judge:
     def _look(self, root: str) -> _Findings:
         _separate(root)
         problems: list[str] = []
-        seen: View = {}
-        indexed: View = {}
         try:
             seen = view(root)
             problems += _look_again(root)
             _use(root)
             reindex(root)
             contents = {key: value for key, value in seen.items() if key.endswith(" content")}
-            indexed = {**contents, **view(root, deep=False)}
+            return _Findings(tuple(problems), seen, {**contents, **view(root, deep=False)})
         except Exception:  # noqa: BLE001 - whatever it is, this store is of no use any more
-            problems.append(traceback.format_exc())
-        return _Findings(seen, indexed, tuple(problems))
+            return _Findings((*problems, traceback.format_exc()))
 
 
 def reopen(root: str) -> None:

@@ -182,8 +182,8 @@ def test_deletions_and_restorations_survive_a_power_cut(store, log, monkeypatch)
         "sync_file .trash/ID/trash.json",
         "sync_directory .trash/ID",
         f"rename_noreplace .trash/ID/{name}",
-        "sync_directory gpt2",
         "sync_directory .trash/ID",
+        "sync_directory gpt2",
     ]
     events.clear()
     store.restore(info.id)
