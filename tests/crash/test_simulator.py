@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+import model_checkpoint as mc
 from model_checkpoint.errors import StorageError
-from model_checkpoint.storage import durable
+from model_checkpoint.storage import durable, trash
 from model_checkpoint.storage.store import Store
+from tests.harness.sample_store import manager, save_one
 from tests.harness.simulator.campaign import BROKEN, NAMES
 from tests.harness.simulator.cuts import Systematic
 from tests.harness.simulator.disk import WHOLE, Content, Disk, Part, Writing
@@ -205,6 +207,29 @@ def test_annotations_that_a_killed_process_wrote_are_made_durable_before_they_co
     (tmp_path / "runs/exp/.annotations").mkdir(parents=True)
     Store(tmp_path / "runs").settle("exp")
     assert str(tmp_path / "runs/exp/.annotations") in synced
+
+
+def test_what_a_killed_process_moved_to_the_trash_is_settled_before_it_is_deleted(tmp_path, synced, monkeypatch):
+    """It was killed before it synced the move: a power cut would bring the checkpoint back without its files."""
+    with manager(str(tmp_path / "runs"), trash_for_s=1e-6) as ckpts:
+        for step in range(3):  # the first one is the best
+            save_one(ckpts, step, block=True)
+        ckpts.prune(dry_run=False, keep=mc.Keep.last(1))
+    monkeypatch.setattr(trash, "remove_tree", lambda path: synced.append(f"remove {path}"))
+    synced.clear()
+    store = Store(tmp_path / "runs")
+    (entry,) = store.purge_expired()
+    doomed = f"{entry.directory}.deleting"
+    before = synced[: synced.index(f"remove {doomed}/{Path(entry.path).name}")]
+    assert {store.trash.directory, doomed, str(tmp_path / "runs/exp")} <= set(before)
+
+
+def test_a_checkpoint_that_a_killed_process_brought_back_is_settled_before_it_counts(tmp_path, synced):
+    """The trash is the other end of its rename."""
+    (tmp_path / "runs/exp").mkdir(parents=True)
+    (tmp_path / "runs/.trash/entry").mkdir(parents=True)
+    Store(tmp_path / "runs").settle("exp")
+    assert str(tmp_path / "runs/.trash/entry") in synced
 
 
 def test_a_parent_that_cannot_be_opened_is_no_obstacle(tmp_path, monkeypatch):

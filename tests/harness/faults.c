@@ -30,7 +30,7 @@ enum Action {
   kNothing,
   kFail,   // it is not made, and fails; but a descriptor is closed
   kLose,   // it is made, and reported as failed
-  kShorten // it moves one byte, or one sector if it is direct
+  kShorten // it moves one byte, or one sector if it is direct; if all later calls are hit, too, half of what it could
 };
 
 struct Call {
@@ -142,7 +142,9 @@ static struct Verdict judge_at(enum Kind kind, int directory, const char* name) 
 static size_t shortened(struct Verdict verdict, int fd, size_t count) {
   if (verdict.action != kShorten || count == 0) return count;
   const size_t least = (fcntl(fd, F_GETFL) & O_DIRECT) != 0 ? kSector : 1;
-  return count < least ? count : least;
+  const size_t half = count / 2 / least * least;
+  const size_t most = faults_control.lasting && half > least ? half : least;
+  return count < most ? count : most;
 }
 
 // --- opening and closing -------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from tests.proof.figures import SECTIONS, figure, joined, section, test_function
 from tests.proof.machine import ROOT
 from tests.proof.results import Mutant, Results
 
-
 __all__ = ["BLOCKS", "PATH", "render", "write"]
 
 PATH = ROOT / "docs" / "reliability.md"
@@ -50,8 +49,8 @@ def _promises(results: Results) -> str:
 def _section(name: str, lines: Sequence[Evidence]) -> str:
     rows = [_promise_row(line) for line in joined(lines)]
     table = _table(["what was done", "what held", "violations", "measured", "test"], rows)
-    commands = dict.fromkeys(map(_command, lines))
-    return f"### {name}\n\n{table}\n\n```console\n{''.join(f'$ {command}\n' for command in commands)}```"
+    commands = "".join(f"$ {command}\n" for command in dict.fromkeys(map(_command, lines)))
+    return f"### {name}\n\n{table}\n\n```console\n{commands}```"
 
 
 def _promise_row(line: Evidence) -> list[str]:

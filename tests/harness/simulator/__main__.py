@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from tests.harness.simulator.campaign import BROKEN, NAMES, Effort, run, without_syncs
+from tests.harness.simulator.recording import OperationFailedError
 
 _PLACE = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
@@ -35,7 +36,11 @@ def main() -> int:
         if given.omit_syncs:
             print(json.dumps({"omitted": without_syncs(Path(base), given.operations[0])}, indent=1))
             return 0
-        outcome = run(Path(base), given.operations, effort, seed=given.seed, stop_early=given.stop_early)
+        try:
+            outcome = run(Path(base), given.operations, effort, seed=given.seed, stop_early=given.stop_early)
+        except OperationFailedError as error:  # although nobody has cut the power
+            print(error, file=sys.stderr)
+            return BROKEN
     print(json.dumps(outcome.as_dict(), indent=1))
     return BROKEN if outcome.violations else 0
 
