@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import itertools
 import json
@@ -26,6 +27,7 @@ from model_checkpoint.checkpoint.scrub_due import Due, due
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError, StorageError
 from model_checkpoint.events import CheckpointDamaged, CheckpointVerified
+from model_checkpoint.storage import manifest as manifests
 from model_checkpoint.storage.annotations import read_annotation
 from model_checkpoint.types import CheckpointState
 from model_checkpoint.utils.clock import utc_now
@@ -595,13 +597,19 @@ def test_the_manifest_of_another_checkpoint_is_no_copy(root, backup):
     assert found.copy is None
 
 
+def test_a_stray_takes_no_manifest_of_another_checkpoint(root, backup):
+    """The catalog does not know which it was, but the place does."""
+    path = place(root, 1) / "manifest.json"
+    flip(path, 500)
+    (root / "catalog.db").unlink()
+    shutil.rmtree(place(backup, 1))
+    report = mc.scrub(root, copies=[backup], repair=True)
+    assert [(damage.ref, damage.copy) for damage in report.left] == [(f"exp/{path.parent.name}", None)]
+
+
 def test_an_exchanged_manifest_is_damage(root, backup):
     """A sound manifest of the same checkpoint, but not the one that was committed, is not what the catalog knows."""
-    from model_checkpoint.storage import manifest as manifests
-
     path = place(root, 1) / "manifest.json"
-    import dataclasses
-
     raw, _ = manifests.encode(
         dataclasses.replace(manifests.decode(path.read_bytes(), path="m"), metadata={"forged": "yes"})
     )
