@@ -24,6 +24,7 @@ from model_checkpoint import _native
 from model_checkpoint.checkpoint import scrub as scrubs
 from model_checkpoint.checkpoint.scrub import Scrubber
 from model_checkpoint.checkpoint.scrub_due import Due, due
+from model_checkpoint.checkpoint.scrub_journal import read_journal
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError, StorageError
 from model_checkpoint.events import CheckpointDamaged, CheckpointVerified
@@ -210,6 +211,16 @@ def test_a_killed_scrub_goes_on_where_it_was(root):
     report = mc.scrub(root)
     assert report.checked == 3
     assert report.nbytes <= sum(size_of(root, step) for step in range(3)) - MIB + 4096
+
+
+def test_what_was_verified_since_is_read_anew(root, small_pieces):
+    """A position that a killed scrub has left does not outlive a verification: all is due again then."""
+    while not (position := read_journal(str(root)).position) or position.offset < MIB:
+        mc.scrub(root, within_s=1e-9)
+    left = (root / ".scrub.json").read_bytes()
+    mc.scrub(root)
+    (root / ".scrub.json").write_bytes(left)
+    assert mc.scrub(root).nbytes == sum(size_of(root, step) for step in range(3))
 
 
 def test_with_little_time_each_scrub_comes_a_little_further(root, small_pieces):
