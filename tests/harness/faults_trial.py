@@ -153,6 +153,7 @@ def _judge_error(error: Exception | None, fault: Fault, calls: faults.Calls) -> 
         return
     cause = error.__cause__ if isinstance(error, SaveError) else error
     is_survived = fault.is_survived and calls.hits[0].kind is not Kind.SYNC  # which is never repeated
+    is_survived = is_survived and not _is_closed_twice(cause, calls.hits[0])
     if is_survived or not _is_fitting(cause, fault, calls.hits[0]):
         yield f"it raised {''.join(traceback.format_exception(error))}"
 
@@ -160,10 +161,15 @@ def _judge_error(error: Exception | None, fault: Fault, calls: faults.Calls) -> 
 def _is_fitting(error: BaseException | None, fault: Fault, call: Call) -> bool:
     if _CATALOG in call.path or call.kind is Kind.LOCK:  # SQLite does not tell errno, and takes EIO for damage
         return isinstance(error, StorageError | CatalogError)
-    if call.kind is Kind.CLOSE and isinstance(error, StorageError) and error.errno == errno.EBADF:
-        return True  # the standard library's `rmtree` closes a directory again if that failed, and tells of the second
+    if _is_closed_twice(error, call):
+        return True
     expected = DiskFullError if fault.error in (errno.ENOSPC, errno.EDQUOT) else StorageError
     return type(error) is expected and error.errno == fault.error and bool(error.path)
+
+
+def _is_closed_twice(error: BaseException | None, call: Call) -> bool:
+    """The standard library's `rmtree` closes a directory again if that failed, and tells of the second failure."""
+    return call.kind is Kind.CLOSE and isinstance(error, StorageError) and error.errno == errno.EBADF
 
 
 def _judge_syncs(fault: Fault, calls: faults.Calls, *, is_heard: bool) -> Iterator[str]:
