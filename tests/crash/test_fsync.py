@@ -105,7 +105,7 @@ def test_a_save_on_a_disk_that_cannot_keep_it_is_never_acknowledged(way, worksho
     told: list[int | None] = []
     acknowledged = violations = 0
     for number in range(rounds):
-        mebibytes = 2 + number % 16 if number % 2 else 18 + number % 10  # what fits is about 18
+        mebibytes = 2 + number % 18 if number % 2 else 21 + number % 8  # what fits is about 19
         old, new = state(number, 4), state(~number, mebibytes)
         with overcommitted(workshop) as point:
             mc.save(old, point / "old")
