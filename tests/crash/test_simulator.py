@@ -66,8 +66,8 @@ def test_power_cuts_lose_nothing_that_was_acknowledged(trials, evidence):
         unit="distinct states of the disk",
         violations=violations,
         detail=f"{', '.join(f'{number} after {kind}' for kind, number in kinds.items())}; recovery ran for each of the "
-        f"{recoveries} that differ in files or in what SQLite reads from the catalog; {len(NAMES)} operations, "
-        "simulated from their system calls",
+        f"{recoveries} that differ in files or in what SQLite reads from the catalog; {len(NAMES)} operations, each "
+        f"recorded as system calls, and at most {cuts} power cuts after each of these",
     )
     assert violations == 0, "\n\n".join(problem for outcome in outcomes for problem in outcome["problems"])
     assert all(outcome["problems"] == {} for outcome in outcomes)
