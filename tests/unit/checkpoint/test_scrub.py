@@ -254,6 +254,21 @@ def test_a_damaged_checkpoint_does_not_keep_others_from_their_turn(root, small_p
     assert again.tensor == "w"
 
 
+def test_a_damaged_file_is_repaired_however_little_time_there_is(root, backup, small_pieces):
+    """It is read to its end: what was found only later could keep it from being repaired, each time anew."""
+    good, path = contents(root), place(root, 0) / "model.safetensors"
+    first, *_, last = chunks_of(path)
+    flip(path, first.offset)
+    flip(path, last.offset)
+    found = []
+    while not verified(root, 0):
+        report = mc.scrub(root, within_s=1e-9, copies=[backup], repair=True)
+        assert report.left == ()
+        found.extend(report.repaired)
+    assert len(found) == 2
+    assert contents(root) == good
+
+
 def test_damage_that_an_earlier_scrub_found_is_not_forgotten(root, small_pieces):
     """Who reads only the rest of a checkpoint still says that it is not sound."""
     flip(place(root, 0) / "frozen.safetensors", 9000)
