@@ -144,8 +144,8 @@ MUTANTS = (
         "close() says nothing of a save that failed",
         "a training ends in the belief that its last checkpoint is there",
         "checkpoint/manager.py",
-        "            self._metrics.flush()\n            self._saver.slot.raise_failure()\n",
-        "            self._metrics.flush()\n",
+        "            finally:\n                self._saver.slot.raise_failure()\n",
+        "            finally:\n                pass\n",
         (Test(f"{_MANAGER}::test_a_failed_save_is_raised_at_close"),),
     ),
     Mutant(
