@@ -65,7 +65,7 @@ MUTANTS = (
         "checkpoint/retention.py",
         "    if not plan.kept:\n",
         "    if False:\n",
-        (Test(_RETENTION), Test("tests/unit/checkpoint/test_cleaning.py")),
+        (Test("tests/crash/test_mutants.py::test_a_plan_that_keeps_nothing_is_not_carried_out"),),
     ),
     Mutant(
         "a deletion does not ask whether somebody reads",

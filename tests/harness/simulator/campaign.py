@@ -41,7 +41,8 @@ class Effort:
     """How much to try.
 
     Attributes:
-        cuts: Power cuts at each moment of an operation, at most.
+        cuts: Power cuts at each moment of an operation, at most. At least two: those after which everything or nothing
+            that was pending has reached the disk.
         followed: How many moments of each operation to kill it at, and to go on from.
         repeated: How many power cuts in each operation to go on from.
         later_cuts: Power cuts at each moment of what follows, at most.
@@ -51,6 +52,13 @@ class Effort:
     followed: int = 0
     repeated: int = 0
     later_cuts: int = 2
+
+    def __post_init__(self) -> None:
+        """Raises:
+        ValueError: There are fewer than two cuts at a moment.
+        """
+        if min(self.cuts, self.later_cuts) < 2:
+            raise ValueError("at each moment there are at least two power cuts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +175,8 @@ class _Campaign:
         operations = recorder.run(_WORKLOADS, "operate", operation=name)
         disk = _after(start, operations)
         _check_model(disk, recorder.work)
-        before, after = self._judge.view(start), self._judge.view(disk.seen())
-        return Case(name, start, operations, 0, lambda said: Promise((before, after), _final(said, after)))
+        before, after = self._judge.views(start)[0], self._judge.views(disk.seen())[0]
+        return Case(name, start, operations, 0, lambda said: Promise((before, after), _final(said, (after,))))
 
     def _store(self, recorder: Recorder, store: str) -> Tree:
         if store not in self._stores:
@@ -200,13 +208,13 @@ class _Campaign:
         return recorder.run(_WORKLOADS, "go_on")
 
     def _with_promise(self, case: Case, first: Promise, start: Tree, end: Tree) -> Case:
-        before, after = self._judge.view(start), self._judge.view(end)
-        later = (before, after)
+        (before, *before_indexed), (after, *after_indexed) = self._judge.views(start), self._judge.views(end)
+        later = (before, after, *before_indexed, *after_indexed)
 
         def promise(said: tuple[str, ...]) -> Promise:
             if workloads.OPENED not in said:
                 return Promise((*first.views, *later), tuple((name, (*views, *later)) for name, views in first.final))
-            return Promise(later, _final(said[said.index(workloads.OPENED) + 1 :], after))
+            return Promise(later, _final(said[said.index(workloads.OPENED) + 1 :], (after, *after_indexed)))
 
         return replace(case, promise=promise)
 
@@ -296,5 +304,5 @@ def _said(operations: Iterable[Operation]) -> tuple[str, ...]:
     return tuple(operation.text for operation in operations if isinstance(operation, Acknowledge))
 
 
-def _final(said: Iterable[str], after: View) -> tuple[tuple[str, tuple[View, ...]], ...]:
-    return tuple((text, (after,)) for text in said)
+def _final(said: Iterable[str], views: tuple[View, ...]) -> tuple[tuple[str, tuple[View, ...]], ...]:
+    return tuple((text, views) for text in said)

@@ -154,12 +154,17 @@ class Judge:
         except sqlite3.DatabaseError:
             return None
 
-    def view(self, tree: Tree) -> View:
-        """What there is to see of a tree after recovery."""
+    def views(self, tree: Tree) -> tuple[View, View]:
+        """What there is to see of a tree after recovery, and after a reindex: of what a killed process has said of a
+        checkpoint, the catalog may know nothing before.
+        """
         self._put(tree)
         root = str(self._work / "runs")
         reopen(root)
-        return view(root)
+        _separate(root)
+        seen = view(root)
+        reindex(root)
+        return seen, view(root)
 
     def changed_pool(self) -> list[Path]:
         """Files that are not what they were: recovery has written to what it must not touch."""
