@@ -73,7 +73,7 @@ def test_power_cuts_lose_nothing_that_was_acknowledged(trials, evidence):
     assert all(outcome["problems"] == {} for outcome in outcomes)
 
 
-EFFORT = ((3, 20, 200), (0, 1, 2), (0, 1, 1))
+EFFORT = ((3, 20, 350), (0, 1, 6), (0, 1, 3))
 """Power cuts at each moment; kills and power cuts in each operation after which another one goes on."""
 
 
