@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -62,11 +62,46 @@ def trials(scale: Scale) -> Callable[..., int]:
 @pytest.fixture
 def evidence(request: pytest.FixtureRequest, scale: Scale) -> Callable[..., None]:
     """Write down what the test has shown; `Evidence` says what the words mean."""
-    path = request.config.getoption("--evidence")
 
-    def write(*, threat: str, promise: str, trials: int, unit: str, violations: int, detail: str = "") -> None:
-        line = Evidence(threat, promise, trials, unit, violations, request.node.nodeid, scale, Evidence.today(), detail)
-        if path:
+    def write(
+        *,
+        threat: str,
+        promise: str,
+        trials: int,
+        unit: str,
+        violations: int,
+        detail: str = "",
+        exhaustive: bool = False,
+    ) -> None:
+        test, today = request.node.nodeid, Evidence.today()
+        line = Evidence(threat, promise, trials, unit, violations, test, scale, today, detail, exhaustive)
+        request.node.stash[_VIOLATED] = violations > 0
+        if path := request.config.getoption("--evidence"):
             evidences.append(path, line)
 
     return write
+
+
+_VIOLATED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails without saying how often a promise was broken must not keep the figure of its last success."""
+    report = yield
+    path = item.config.getoption("--evidence")
+    if (
+        path
+        and report.failed
+        and "evidence" in getattr(item, "fixturenames", ())
+        and not item.stash.get(_VIOLATED, False)
+    ):
+        evidences.append(path, _unfinished(item, report))
+    return report
+
+
+def _unfinished(item: pytest.Item, report: pytest.TestReport) -> Evidence:
+    said = (getattr(getattr(item, "obj", None), "__doc__", None) or item.name).strip().splitlines()[0]
+    reason = report.longreprtext.strip().splitlines()[-1][:200]
+    scale: Scale = item.config.getoption("--scale")
+    return Evidence("", said, 1, evidences.UNFINISHED, 1, item.nodeid, scale, Evidence.today(), reason)

@@ -1,18 +1,12 @@
-"""A process that dies, or a system call that fails, at every step of a commit and of a deletion.
-
-Kills happen in children forked from a process that has imported everything and never used the core's threads; this
-file, run as a script, is that process.
-"""
+"""What fails at every step of a commit. Kills are in `test_system_calls`."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
-import signal
+import re
 import subprocess
-import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -33,7 +27,6 @@ from model_checkpoint.storage.store import Store
 pytestmark = pytest.mark.crash
 
 NATIVE = ("write_segments", "sync_file", "sync_directory", "rename_noreplace")
-CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "shutil.rmtree")
 
 
 class FileLog:
@@ -62,9 +55,8 @@ def draft(step: int) -> Draft:
 
 @contextmanager
 def interrupted(at: Callable[[str], None]) -> Iterator[None]:
-    """Call ``at`` before each change of the file system by Python, and before and after each by the core."""
+    """Call ``at`` before and after each change of the file system by the core."""
     originals = {name: getattr(_native, name) for name in NATIVE}
-    active = [True]
 
     def wrapped(name: str) -> Callable[..., object]:
         def call(*args: object, **kwargs: object) -> object:
@@ -75,165 +67,13 @@ def interrupted(at: Callable[[str], None]) -> Iterator[None]:
 
         return call
 
-    def audit(event: str, args: tuple[object, ...]) -> None:
-        writes = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-        if active[0] and (event in CHANGES or writes):
-            at(event)
-
     for name in NATIVE:
         setattr(_native, name, wrapped(name))
-    sys.addaudithook(audit)
     try:
         yield
     finally:
-        active[0] = False
         for name, original in originals.items():
             setattr(_native, name, original)
-
-
-# --- killing ----------------------------------------------------------------------------------------------------------
-
-
-def kill_at(point: int) -> Callable[[str], None]:
-    passed = [0]
-
-    def at(_event: str) -> None:
-        if passed[0] == point:
-            os.kill(os.getpid(), signal.SIGKILL)
-        passed[0] += 1
-
-    return at
-
-
-def forked(function: Callable[[], None]) -> int:
-    """Exit status of a child that runs a function: negative for a signal."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            function()
-        except BaseException:  # noqa: BLE001 - the child of a fork must not go on as its parent
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def commit_one(root: str, step: int) -> None:
-    Store(root).commit(draft(step), log=FileLog(root + ".log"), strict=True)
-
-
-def check_after_commit(root: str, step: int) -> None:
-    """Everything acknowledged is there and whole, nothing else is in sight, and work goes on."""
-    store, log = Store(root), FileLog(root + ".log")
-    store.recover()
-    assert os.listdir(store.staging.directory) == [], "leftovers"
-    scan = store.scan()
-    assert scan.quarantined == (), scan.quarantined
-    assert set(log.known()) <= {info.id for info in scan.checkpoints}, "an acknowledged checkpoint is gone"
-    for info in scan.checkpoints:
-        verify(store.directory(info))
-        assert load(store.directory(info))["step"] == info.step
-    log.add(*(info for info in scan.checkpoints if info.id not in log.known()))  # what a reindex does
-    info = store.commit(draft(step + 1), log=log)
-    assert load(store.directory(info))["step"] == step + 1
-    store.delete(info, keep=timedelta(0))
-    store.purge_expired()
-    Path(log.path).write_text("".join(f"{name}\n" for name in log.known() if name != info.id))
-
-
-def delete_all(root: str) -> None:
-    store = Store(root)
-    for info in store.scan().checkpoints:
-        if not info.path.startswith(".trash"):
-            store.delete(info, keep=timedelta(0))
-
-
-def restore_all(root: str) -> None:
-    store = Store(root)
-    for info in store.scan().checkpoints:
-        if info.path.startswith(".trash"):
-            store.restore(info.id)
-    delete_all(root)
-
-
-def purge_all(root: str) -> None:
-    delete_all(root)
-    Store(root).purge_expired()
-
-
-def recover_all(root: str) -> None:
-    os.makedirs(f"{root}/.staging/{'a' * 32}/x", exist_ok=True)
-    os.makedirs(f"{root}/.trash/{'b' * 32}.deleting/x", exist_ok=True)
-    Store(root).recover()
-
-
-def check_after_delete(root: str, *, may_be_gone: bool) -> None:
-    """Each checkpoint is in its place or in the trash, whole; only one that was being purged may be gone, whole."""
-    store, log = Store(root), FileLog(root + ".log")
-    store.recover()
-    scan = store.scan()
-    assert scan.quarantined == (), scan.quarantined
-    assert may_be_gone or set(log.known()) == {info.id for info in scan.checkpoints}
-    for info in scan.checkpoints:
-        verify(store.directory(info))
-
-
-def killed_everywhere(action: Callable[[], None], check: Callable[[int], None], before: Callable[[int], None]) -> int:
-    """Kill ``action`` at its first change, at its second, and so on; returns how often that was possible."""
-
-    def run(point: int) -> None:
-        with interrupted(kill_at(point)):
-            action()
-
-    for point in range(1000):
-        assert forked(lambda point=point: before(point)) == 0
-        status = forked(lambda point=point: run(point))
-        assert status in (0, -signal.SIGKILL), f"point {point}: {status}"
-        assert forked(lambda point=point: check(point)) == 0, f"after a kill at point {point}"
-        if status == 0:
-            return point
-    raise AssertionError("the action never ends")
-
-
-def main(phase: str, root: str) -> None:
-    def check_delete(_point: int) -> None:
-        check_after_delete(root, may_be_gone=phase == "purge")
-
-    def check_commit(point: int) -> None:
-        check_after_commit(root, point + 2)
-
-    def commit_before(point: int) -> None:
-        if phase == "purge" or point == 0:
-            commit_one(root, 0)
-
-    action, check = {
-        "commit": (lambda: commit_one(root, 1), check_commit),
-        "recover": (lambda: recover_all(root), check_commit),
-        "delete": (lambda: delete_all(root), check_delete),
-        "restore": (lambda: restore_all(root), check_delete),
-        "purge": (lambda: purge_all(root), check_delete),
-    }[phase]
-    print(killed_everywhere(action, check, commit_before))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
-
-
-@pytest.mark.parametrize(
-    ("phase", "least"), [("commit", 30), ("delete", 8), ("restore", 10), ("purge", 10), ("recover", 4)]
-)
-def test_a_kill_at_any_step_loses_nothing(memory_path, phase, least):
-    """Whatever was acknowledged is there, nothing half-done is visible, leftovers go, and the next save works."""
-    done = subprocess.run(
-        [sys.executable, __file__, phase, str(memory_path / "runs")],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= least
 
 
 # --- failing ----------------------------------------------------------------------------------------------------------
@@ -307,25 +147,27 @@ def test_a_rename_that_reports_an_error_but_took_place_is_a_success(tmp_path, mo
     assert load(store.directory(info))["step"] == 1
 
 
-def test_bytes_that_the_device_did_not_keep_are_found_before_the_commit(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "manifest.json"])
+def test_bytes_that_the_device_did_not_keep_are_found_before_the_commit(tmp_path, monkeypatch, name):
     """A strict save reads from the device, and nothing appears if what it finds is something else."""
     store = Store(tmp_path / "runs")
-    dropped = []
+    sync_directory = _native.sync_directory
 
-    def rot(fd, path):
-        dropped.append(os.path.basename(path))
-        if path.endswith("model.safetensors"):
+    def rot(directory):
+        """What the device makes of a staged file once all is synced."""
+        path = os.path.join(directory, name)
+        if os.path.exists(path):
             os.chmod(path, 0o600)
             with open(path, "r+b") as file:
                 file.seek(-1, os.SEEK_END)
                 file.write(b"\xff")
+        sync_directory(directory)
 
-    monkeypatch.setattr(_native, "drop_cache", rot)
-    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+    monkeypatch.setattr(_native, "sync_directory", rot)
+    with pytest.raises(CheckpointError, match=re.escape(name)):
         store.commit(draft(1), strict=True)
     assert store.scan().checkpoints == ()
     assert os.listdir(store.staging.directory) == []
-    assert dropped == ["config.json", "model.safetensors"]
 
 
 def test_a_log_that_fails_leaves_a_checkpoint_that_is_found_again(tmp_path):

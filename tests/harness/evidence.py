@@ -14,10 +14,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Literal, get_args
 
-__all__ = ["SCALES", "Evidence", "Scale", "append", "read"]
+__all__ = ["SCALES", "UNFINISHED", "Evidence", "Scale", "append", "read"]
 
 Scale = Literal["ci", "proof", "full"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
+UNFINISHED = "unfinished run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,9 @@ class Evidence:
         scale: How thorough the run was.
         date: The day, UTC.
         detail: What else is worth knowing: a breakdown, versions.
+        exhaustive: Whether all there is was tried, every bit, every call: no bound is derived then, as from a sample.
+        commit: Of the sources that were tested; the report fills it in.
+        machine: Where; the report fills it in.
     """
 
     threat: str
@@ -45,6 +49,9 @@ class Evidence:
     scale: Scale
     date: str
     detail: str = ""
+    exhaustive: bool = False
+    commit: str = ""
+    machine: str = ""
 
     @staticmethod
     def today() -> str:

@@ -60,7 +60,7 @@ class DirectFile {
  public:
   enum class Access { kRead, kWrite };
 
-  // Empty where O_DIRECT cannot be had.
+  // Empty where O_DIRECT cannot be had. Throws kIo where the device fails.
   [[nodiscard]] static std::optional<DirectFile> open(const FileRef& file, Access access);
   ~DirectFile();
   DirectFile(DirectFile&& other) noexcept;

@@ -67,12 +67,23 @@ void ThreadPool::run(std::size_t count, std::size_t limit, const InterruptCheck&
   Job job{.block = block, .count = count, .limit = limit};
   std::unique_lock lock(mutex_);
   start_workers(std::min(count, limit));
+  if (workers_ == 0) {
+    lock.unlock();
+    return run_here(count, interrupt, block);
+  }
   jobs_.push_back(&job);
   for (std::size_t i = 0; i < std::min(count, limit); ++i) wake_.notify_one();
   while (!job.is_finished())
     if (job.finished.wait_for(lock, kInterruptPeriod) == std::cv_status::timeout) check_interrupt(job, interrupt, lock);
   jobs_.remove(&job);
   if (job.error) std::rethrow_exception(job.error);
+}
+
+void ThreadPool::run_here(std::size_t count, const InterruptCheck& interrupt, const Block& block) {
+  for (std::size_t i = 0; i < count; ++i) {
+    if (interrupt) interrupt();
+    block(i);
+  }
 }
 
 void ThreadPool::check_interrupt(Job& job, const InterruptCheck& interrupt, std::unique_lock<std::mutex>& lock) {
@@ -92,8 +103,8 @@ void ThreadPool::start_workers(std::size_t wanted) {
   const BlockedSignals inherited_by_workers;
   try {
     for (; workers_ < wanted; ++workers_) std::thread([this] { work(); }).detach();
-  } catch (const std::system_error&) {
-    if (workers_ == 0) throw;  // fewer than wanted will do
+  } catch (const std::system_error&) {  // fewer than wanted will do
+    return;
   }
 }
 

@@ -14,8 +14,8 @@ from typing import Any
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.database.refs import check_alias
 from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError
-from model_checkpoint.storage.annotations import Annotation, with_annotation
-from model_checkpoint.types import CheckpointInfo, CheckpointState
+from model_checkpoint.storage.annotations import Annotation, with_annotation, without_alias
+from model_checkpoint.types import CheckpointInfo
 from model_checkpoint.utils.clock import utc_now
 
 __all__ = ["Remarks", "check_tags"]
@@ -29,7 +29,7 @@ class Remarks:
 
     def introduce(self, checkpoint: CheckpointInfo, annotation: Annotation) -> None:
         """Add a new checkpoint to the catalog, with what is said of it from the start."""
-        formers = [self.holder(checkpoint.experiment, alias) for alias in annotation.aliases]
+        formers = [self._workspace.holder(checkpoint.experiment, alias) for alias in annotation.aliases]
         if annotation != Annotation(checkpoint.id):
             self._workspace.store.annotate(checkpoint, lambda _: annotation)
         with self._workspace.catalog.write():
@@ -76,6 +76,16 @@ class Remarks:
             checkpoint, "verify", lambda: self._workspace.catalog.set_verified(checkpoint.id, at), verified_at=at
         )
 
+    def set_damaged(self, checkpoint: CheckpointInfo) -> None:
+        """Note that a checkpoint does not count as verified any more."""
+        self._workspace.store.annotate(checkpoint, lambda annotation: dataclasses.replace(annotation, verified_at=None))
+        catalog = self._workspace.catalog
+        with catalog.write():
+            known = catalog.get(checkpoint.id)
+            catalog.remove(known.id)
+            catalog.add(dataclasses.replace(known, verified_at=None))
+            catalog.audit("damage", checkpoint=known.id)
+
     def set_alias(self, checkpoint: CheckpointInfo, alias: str) -> CheckpointInfo:
         """Name a checkpoint; another one that has the name loses it.
 
@@ -83,7 +93,7 @@ class Remarks:
             ConfigurationError: The name could not be told from another kind of reference.
         """
         check_alias(alias)
-        former = self.holder(checkpoint.experiment, alias)
+        former = self._workspace.holder(checkpoint.experiment, alias)
         named = self._say(
             checkpoint,
             "alias",
@@ -100,29 +110,17 @@ class Remarks:
         Raises:
             CheckpointNotFoundError: Nothing in the experiment has it.
         """
-        former = self.holder(experiment, alias)
+        former = self._workspace.holder(experiment, alias)
         if former is None:
             raise CheckpointNotFoundError(f"experiment {experiment!r} has no alias {alias!r}", ref=alias)
-        self._drop_alias(former, alias)
+        self._workspace.store.withdraw_alias(experiment, alias)
         with self._workspace.catalog.write():
             self._workspace.catalog.remove_alias(experiment, alias)
             self._workspace.catalog.audit("unalias", checkpoint=former.id, details={"alias": alias})
         return self._workspace.catalog.get(former.id)
 
-    def holder(self, experiment: str, alias: str) -> CheckpointInfo | None:
-        """The checkpoint that has a name, in whatever state it is."""
-        try:
-            found = self._workspace.catalog.resolve(alias, experiment, states=tuple(CheckpointState))
-        except CheckpointNotFoundError:
-            return None
-        return found if alias in found.aliases else None
-
     def _drop_alias(self, checkpoint: CheckpointInfo, alias: str) -> None:
-        def drop(annotation: Annotation) -> Annotation:
-            aliases = {name: time for name, time in annotation.aliases.items() if name != alias}
-            return dataclasses.replace(annotation, aliases=MappingProxyType(aliases))
-
-        self._workspace.store.annotate(checkpoint, drop)
+        self._workspace.store.annotate(checkpoint, lambda annotation: without_alias(annotation, alias))
 
     def _say(
         self, checkpoint: CheckpointInfo, action: str, record: Callable[[], None], **news: object

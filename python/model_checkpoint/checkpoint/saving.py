@@ -72,6 +72,7 @@ class Saver:
         experiment: Settings of the experiment.
         arena: Memory for snapshots.
         backend: Name of the storage backend.
+        verify_writes: Whether to read every byte back from the device before a checkpoint appears.
         remember: Is given each new checkpoint and a function that makes its state, before the memory is reused.
         emit: Who hears of it.
     """
@@ -83,6 +84,7 @@ class Saver:
         *,
         arena: SnapshotArena,
         backend: str,
+        verify_writes: bool,
         remember: Callable[[CheckpointInfo, Callable[[], Any]], None],
         emit: Callable[[Event], None],
     ) -> None:
@@ -91,6 +93,7 @@ class Saver:
         self._experiment = experiment
         self._arena = arena
         self._backend = backend
+        self._verify_writes = verify_writes
         self._remember = remember
         self._emit = emit
 
@@ -153,7 +156,7 @@ class Saver:
     def _commit(self, draft: Draft, request: SaveRequest) -> CheckpointInfo:
         log = _SaveLog(self._workspace, request)
         try:
-            return log.described(self._workspace.store.commit(draft, log=log))
+            return log.described(self._workspace.store.commit(draft, log=log, strict=self._verify_writes))
         except BaseException as error:
             self._emit(SaveFailed(draft.experiment, draft.step, error))
             raise

@@ -11,8 +11,9 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
+from model_checkpoint.analytics.compaction import Compactor
 from model_checkpoint.database.catalog import Catalog
-from model_checkpoint.database.listing import CATALOG_NAME
+from model_checkpoint.database.metric_table import MetricTable
 from model_checkpoint.database.opening import set_aside
 from model_checkpoint.errors import (
     CatalogDamagedError,
@@ -20,13 +21,15 @@ from model_checkpoint.errors import (
     CheckpointNotFoundError,
     FormatError,
     IntegrityError,
+    MissingDependencyError,
 )
-from model_checkpoint.storage.annotations import with_annotation
+from model_checkpoint.storage.annotations import Annotation, with_annotation, without_alias
 from model_checkpoint.storage.names import check_experiment, parse_checkpoint_name
 from model_checkpoint.storage.scan import StoreScan, open_at
 from model_checkpoint.storage.store import Store
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo, Mode
 from model_checkpoint.utils.clock import utc_now
+from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = ["Workspace"]
@@ -133,7 +136,9 @@ class Workspace:
         if not any(self._disagreements(experiment)):
             return
         with self.catalog.write():  # and look again: what others did meanwhile is no disagreement
-            for path, info in self._disagreements(experiment):
+            disagreements = list(self._disagreements(experiment))
+            self.store.settle(experiment)
+            for path, info in disagreements:
                 if info is None:
                     self._adopt(path)
                 elif info.state is CheckpointState.TRASHED:
@@ -152,7 +157,30 @@ class Workspace:
             StorageError: It cannot be read.
         """
         info = open_at(self.store.root, path).manifest.info(path)
-        return with_annotation(info, self.store.annotation(info))
+        annotation = self.store.annotation(info)
+        for alias in annotation.aliases:
+            if self._is_claimed_later(info, annotation, alias):
+                annotation = without_alias(annotation, alias)
+        return with_annotation(info, annotation)
+
+    def holder(self, experiment: str, alias: str) -> CheckpointInfo | None:
+        """The checkpoint that has a name, in whatever state it is."""
+        try:
+            found = self.catalog.resolve(alias, experiment, states=_EVERY_STATE)
+        except CheckpointNotFoundError:
+            return None
+        return found if alias in found.aliases else None
+
+    def _is_claimed_later(self, info: CheckpointInfo, annotation: Annotation, alias: str) -> bool:
+        """Whether a name has gone to another checkpoint, and an interrupted process could not say so of this one."""
+        holder = self.holder(info.experiment, alias)
+        if holder is None or holder.id == info.id:
+            return False
+        try:
+            claim = self.store.annotation(holder).aliases.get(alias)
+        except IntegrityError:
+            return False
+        return claim is not None and claim > annotation.aliases[alias]
 
     def _settings(self, name: str) -> ExperimentInfo | None:
         try:
@@ -167,8 +195,16 @@ class Workspace:
         present = self._paths(experiment)
         yield from ((path, None) for path in sorted(present - known.keys()))
         for path, info in known.items():
-            if _is_wrong(info, is_here=path in present):
+            if self._is_wrong(info, is_here=path in present):
                 yield path, info
+
+    def _is_wrong(self, info: CheckpointInfo, *, is_here: bool) -> bool:
+        """Whether a row contradicts what is in its place."""
+        if is_here:
+            return info.state is not CheckpointState.COMMITTED
+        if info.state is not CheckpointState.TRASHED:
+            return info.state is CheckpointState.COMMITTED
+        return not (info.path.startswith(".trash/") and is_present(os.path.join(self.store.root, info.path)))
 
     def _paths(self, experiment: str) -> set[str]:
         directory = os.path.join(self.store.root, experiment)
@@ -198,7 +234,9 @@ class Workspace:
         self.catalog.add(found)
 
     def _finish_trashing(self, info: CheckpointInfo) -> None:
-        """A process died while it moved a checkpoint to the trash, or deleted it for good."""
+        """A process died while it moved a checkpoint to the trash or back, or deleted it for good."""
+        if self.catalog.get(info.id).path != info.path:  # it is back in its place, and was adopted there just now
+            return
         if info.path in self._paths(info.experiment):
             self.catalog.set_state(info.id, CheckpointState.COMMITTED)
             return
@@ -212,15 +250,6 @@ class Workspace:
         self.catalog.add(dataclasses.replace(info, path=path))
 
 
-def _is_wrong(info: CheckpointInfo, *, is_here: bool) -> bool:
-    """Whether a row contradicts what is in its place."""
-    if is_here:
-        return info.state is not CheckpointState.COMMITTED
-    return info.state is CheckpointState.COMMITTED or (
-        info.state is CheckpointState.TRASHED and not info.path.startswith(".trash/")
-    )
-
-
 def _open_catalog(store: Store, *, is_suspect: bool = False) -> Catalog:
     """The catalog of a store, rebuilt if it is missing or damaged.
 
@@ -228,30 +257,33 @@ def _open_catalog(store: Store, *, is_suspect: bool = False) -> Catalog:
         store: The store.
         is_suspect: Whether damage was met that opening alone does not show.
     """
-    if not is_suspect and os.path.lexists(os.path.join(store.root, CATALOG_NAME)):
+    if not is_suspect:
         try:
-            return Catalog.open(store.root)
+            return _open_filled(store)
         except CatalogDamagedError:
-            is_suspect = True
+            pass
     with _alone_in(store.root):  # or two processes would put away each other's new catalog
         damage = _damage(store)
-        if damage is None:  # somebody else was faster
-            return Catalog.open(store.root)
-        aside = set_aside(store.root)
-        catalog = Catalog.open(store.root)
-        found = _rebuild(store, catalog)
-    if aside is not None or found.checkpoints:
-        kept = "" if aside is None else f", and the damaged one is kept as {aside}"
-        _log.warning("%s: %s; the catalog was rebuilt from the manifests%s", store.root, damage, kept)
-    return catalog
+        if damage is not None:  # else somebody else was faster
+            aside = set_aside(store.root)
+            _log.warning("%s: %s; the damaged catalog is kept as %s", store.root, damage, aside)
+        return _open_filled(store)
+
+
+def _open_filled(store: Store) -> Catalog:
+    """The catalog, made from the manifests if there is none; whoever dies in the middle leaves none."""
+
+    def fill(catalog: Catalog) -> None:
+        if _rebuild(store, catalog).checkpoints:
+            _log.warning("%s: the catalog was rebuilt from the manifests", store.root)
+
+    return Catalog.open(store.root, fill=fill)
 
 
 def _damage(store: Store) -> str | None:
     """What is wrong with the catalog, or None."""
-    if not os.path.lexists(os.path.join(store.root, CATALOG_NAME)):
-        return "there was no catalog"
     try:
-        with Catalog.open(store.root) as catalog:
+        with _open_filled(store) as catalog:
             catalog.check()
     except CatalogDamagedError as error:
         return str(error)
@@ -261,10 +293,23 @@ def _damage(store: Store) -> str | None:
 def _rebuild(store: Store, catalog: Catalog) -> StoreScan:
     with catalog.write():  # a checkpoint that is committed meanwhile is recorded when this is done
         found = store.scan()
+        for experiment in {info.experiment for info in found.checkpoints if info.state is CheckpointState.COMMITTED}:
+            store.settle(experiment)
         catalog.rebuild(found.checkpoints, found.experiments)
+        _settle_metrics(store, catalog)
     for item in found.quarantined:
         _log.warning("%s is left alone: %s", item.path, item.reason)
     return found
+
+
+def _settle_metrics(store: Store, catalog: Catalog) -> None:
+    """List the segments of metrics that a new catalog does not know."""
+    compactor = Compactor(store.root, MetricTable(catalog))
+    for experiment in catalog.experiments():
+        try:
+            compactor.settle(experiment.name)
+        except MissingDependencyError as error:
+            _log.warning("%s: its older metrics are not listed: %s", experiment.name, error)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -194,15 +193,10 @@ def _empty_trash(session: Session, workspace: Workspace, experiment: str | None,
 
 
 def _purge(workspace: Workspace, entry: TrashEntry) -> bool:
-    """Delete one for good, with what was said of it; whether it is gone. What somebody still reads stays."""
-    from model_checkpoint.storage.annotations import remove_annotation
-    from model_checkpoint.storage.scan import ANNOTATIONS
-
+    """Delete one for good; whether this did it. What somebody still reads stays; others may have been faster."""
     try:
         workspace.store.trash.purge(entry)
-    except CheckpointInUseError:
+    except (CheckpointInUseError, CheckpointNotFoundError):
         return False
-    experiment = entry.path.partition("/")[0]
-    remove_annotation(os.path.join(workspace.store.root, experiment, ANNOTATIONS), entry.id)
     workspace.catalog.remove(entry.id)
     return True

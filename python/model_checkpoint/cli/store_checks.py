@@ -14,7 +14,7 @@ from model_checkpoint.cli.render import count
 from model_checkpoint.cli.root import is_store
 from model_checkpoint.database.catalog import Catalog
 from model_checkpoint.database.listing import CATALOG_NAME
-from model_checkpoint.errors import CheckpointError, DurabilityWarning, StorageError
+from model_checkpoint.errors import CatalogError, CheckpointError, DurabilityWarning, StorageError
 from model_checkpoint.storage.store import Store
 from model_checkpoint.types import CheckpointInfo, CheckpointState
 from model_checkpoint.utils.filesystem import file_system_of, free_bytes
@@ -24,6 +24,8 @@ __all__ = ["check_store"]
 
 _NAMED = 3
 """How many checkpoints a line names."""
+
+_NO_CATALOG = "there is none; mckpt reindex builds it from the manifests"
 
 
 def check_store(root: Path) -> Iterator[Finding]:
@@ -113,9 +115,9 @@ def _check_space(root: Path, checkpoints: Sequence[CheckpointInfo]) -> Finding:
 def _check_catalog(root: Path) -> tuple[Finding, tuple[CheckpointInfo, ...]]:
     """Read all of the catalog; what was found, and what it knows."""
     if not (root / CATALOG_NAME).is_file():
-        return fail("catalog", "there is none; mckpt reindex builds it from the manifests"), ()
+        return fail("catalog", _NO_CATALOG), ()
     try:
-        with Catalog.open(root) as catalog:
+        with Catalog.open(root, fill=_refuse) as catalog:
             catalog.check()
             checkpoints = catalog.list(states=tuple(CheckpointState))
             with catalog.read() as connection:
@@ -123,6 +125,11 @@ def _check_catalog(root: Path) -> tuple[Finding, tuple[CheckpointInfo, ...]]:
     except CheckpointError as error:
         return fail("catalog", str(error)), ()
     return ok("catalog", f"sound, {count(len(checkpoints), 'checkpoint')}, journal mode {mode}"), checkpoints
+
+
+def _refuse(_catalog: Catalog) -> None:
+    """Make no catalog of an empty file: nobody could see then that it lacks everything."""
+    raise CatalogError(_NO_CATALOG)
 
 
 # --- the checkpoints --------------------------------------------------------------------------------------------------

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any, Self
 
 from sqlalchemy import Connection, TextClause, delete, text, update
-from sqlalchemy.exc import IntegrityError
 
 from model_checkpoint.database import schema
 from model_checkpoint.database.base_connection import BaseDatabaseConnection
 from model_checkpoint.database.listing import CATALOG_NAME
 from model_checkpoint.database.lookup import Lookup, get_checkpoint
 from model_checkpoint.database.opening import bring_up_to_date
-from model_checkpoint.database.records import AuditEntry, MetricPoint
+from model_checkpoint.database.records import AuditEntry
 from model_checkpoint.database.refs import check_alias
-from model_checkpoint.database.rows import Fetch, Row, audit_row, experiment_row, metric_row, point_row
+from model_checkpoint.database.rows import Fetch, Row, audit_row, experiment_row, metric_row
 from model_checkpoint.database.writing import (
     add_checkpoint,
     delete_checkpoints,
@@ -45,13 +44,21 @@ class Catalog(BaseDatabaseConnection, Lookup):
     """
 
     @classmethod
-    def open(cls, root: str | os.PathLike[str], *, busy_timeout: float = 30.0, pool_size: int = 5) -> Self:
+    def open(
+        cls,
+        root: str | os.PathLike[str],
+        *,
+        busy_timeout: float = 30.0,
+        pool_size: int = 5,
+        fill: Callable[[Self], None] | None = None,
+    ) -> Self:
         """Open the catalog of the store at ``root``, or at the URL of another database; create it if there is none.
 
         Args:
             root: The store's directory, which exists, or a URL.
             busy_timeout: Seconds to wait for locks of other processes.
             pool_size: Connections to keep open.
+            fill: Puts into a new catalog what it must not be without, in the transaction that creates it.
 
         Raises:
             CatalogBusyError: Another process held it for longer than ``busy_timeout``.
@@ -63,7 +70,7 @@ class Catalog(BaseDatabaseConnection, Lookup):
         database = given if "://" in given else os.path.join(given, CATALOG_NAME)
         catalog = cls(database, busy_timeout=busy_timeout, pool_size=pool_size)
         try:
-            bring_up_to_date(catalog)
+            bring_up_to_date(catalog, (lambda: None) if fill is None else partial(fill, catalog))
         except BaseException:
             catalog.close()
             raise
@@ -212,21 +219,7 @@ class Catalog(BaseDatabaseConnection, Lookup):
             rows = [metric_row(checkpoint, experiment, name, value) for name, value in metrics.items()]
             upsert(connection, schema.checkpoint_metrics, rows)
 
-    # --- logs ---------------------------------------------------------------------------------------------------------
-
-    def log_metrics(self, points: Iterable[MetricPoint]) -> None:
-        """Append to the series of metrics.
-
-        Raises:
-            CatalogError: An experiment of theirs is not known.
-        """
-        rows = [point_row(point) for point in points]
-        with self.write() as connection:
-            try:
-                insert_rows(connection, schema.metrics, rows)
-            except IntegrityError as error:
-                names = sorted({str(row["experiment"]) for row in rows})
-                raise CatalogError(f"metrics of an experiment that the catalog does not know, of {names}") from error
+    # --- log ----------------------------------------------------------------------------------------------------------
 
     def audit(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from sqlalchemy import Connection, inspect, text
 
@@ -12,6 +13,7 @@ from model_checkpoint.database.listing import CATALOG_NAME
 from model_checkpoint.database.revision import is_current, no_catalog
 from model_checkpoint.errors import StorageError
 from model_checkpoint.utils.clock import utc_now
+from model_checkpoint.utils.presence import is_present
 
 __all__ = ["bring_up_to_date", "set_aside"]
 
@@ -19,8 +21,12 @@ __all__ = ["bring_up_to_date", "set_aside"]
 _FILES = ("-journal", "-wal", "-shm", "")
 
 
-def bring_up_to_date(database: BaseDatabaseConnection) -> None:
+def bring_up_to_date(database: BaseDatabaseConnection, fill: Callable[[], None]) -> None:
     """Create or upgrade the schema if it is not this version's. Any number of processes may do so at once.
+
+    Args:
+        database: The catalog.
+        fill: Is called after the schema was created, in the same transaction.
 
     Raises:
         CatalogError: The catalog is of a later version.
@@ -33,7 +39,10 @@ def bring_up_to_date(database: BaseDatabaseConnection) -> None:
 
     with database.write() as connection:
         if not _is_up_to_date(connection, database.location):  # nobody else did it meanwhile
+            is_new = not inspect(connection).get_table_names()
             upgrade(connection)
+            if is_new:
+                fill()
 
 
 def set_aside(root: str | os.PathLike[str]) -> str | None:
@@ -50,7 +59,7 @@ def set_aside(root: str | os.PathLike[str]) -> str | None:
     """
     path = os.path.join(root, CATALOG_NAME)
     aside = f"{path}.damaged-{utc_now():%Y%m%dT%H%M%S.%fZ}"
-    if not os.path.lexists(path):
+    if not is_present(path):
         return None
     for suffix in _FILES:
         try:

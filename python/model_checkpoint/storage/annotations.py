@@ -20,10 +20,18 @@ from model_checkpoint.types import CheckpointInfo
 from model_checkpoint.utils import strict_json
 from model_checkpoint.utils.atomic_file import replace_bytes
 from model_checkpoint.utils.clock import format_rfc3339, parse_rfc3339
+from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.storage_errors import storage_errors
 from model_checkpoint.utils.strict_json import JsonValue
 
-__all__ = ["Annotation", "read_annotation", "remove_annotation", "update_annotation", "with_annotation"]
+__all__ = [
+    "Annotation",
+    "read_annotation",
+    "remove_annotation",
+    "update_annotation",
+    "with_annotation",
+    "without_alias",
+]
 
 _LIMIT = 16 * 1024 * 1024
 _LOCK = ".lock"
@@ -62,6 +70,12 @@ def with_annotation(info: CheckpointInfo, annotation: Annotation) -> CheckpointI
     )
 
 
+def without_alias(annotation: Annotation, alias: str) -> Annotation:
+    """An annotation that does not claim a name."""
+    aliases = {name: time for name, time in annotation.aliases.items() if name != alias}
+    return dataclasses.replace(annotation, aliases=MappingProxyType(aliases))
+
+
 def read_annotation(directory: str, checkpoint_id: str) -> Annotation:
     """The annotation of a checkpoint; an empty one if nothing was said.
 
@@ -74,7 +88,7 @@ def read_annotation(directory: str, checkpoint_id: str) -> Annotation:
         StorageError: It cannot be read.
     """
     path = _path(directory, checkpoint_id)
-    if not os.path.lexists(path):
+    if not is_present(path):
         return Annotation(checkpoint_id)
     annotation = _decode(strict_json.parse(read_small(path, limit=_LIMIT), path=path), path)
     if annotation.id != checkpoint_id:
@@ -122,7 +136,8 @@ def _locked(path: str) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(fd)
+        with contextlib.suppress(OSError):  # nothing was written to it
+            os.close(fd)
 
 
 def _encode(annotation: Annotation) -> bytes:
@@ -143,14 +158,20 @@ def _decode(members: Any, path: str) -> Annotation:
         verified_at = members.get("verified_at")
         return Annotation(
             id=check_id(members["id"]),
-            pinned=members.get("pinned", False) is True,
+            pinned=_flag(members.get("pinned", False)),
             aliases=MappingProxyType({_text(k): parse_rfc3339(v) for k, v in members.get("aliases", {}).items()}),
             verified_at=None if verified_at is None else parse_rfc3339(verified_at),
             metrics=MappingProxyType({_text(k): _number(v) for k, v in members.get("metrics", {}).items()}),
             tags=MappingProxyType({_text(k): _text(v) for k, v in members.get("tags", {}).items()}),
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise FormatError(f"not an annotation: {error}", path=path, rule="annotation") from None
+
+
+def _flag(value: Any) -> bool:
+    if type(value) is not bool:
+        raise TypeError("not a truth value")
+    return value
 
 
 def _text(value: Any) -> str:

@@ -158,8 +158,14 @@ def _to_float(name: Any) -> float:
     return _FLOATS[name]
 
 
+def _pair(parts: Any) -> tuple[Any, Any]:
+    if type(parts) is not list or len(parts) != 2:
+        raise TypeError("not a list of two")
+    return parts[0], parts[1]
+
+
 def _to_complex(parts: Any) -> complex:
-    real, imaginary = parts
+    real, imaginary = _pair(parts)
     return complex(_part(real), _part(imaginary))
 
 
@@ -173,15 +179,18 @@ def _part(value: Any) -> float:
 
 def _to_bytes(text: Any) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
+        value = base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise ValueError(str(error)) from None
+    if len(value) > BYTES_LIMIT or base64.b64encode(value).decode("ascii") != text:
+        raise ValueError("more bytes than a tree may hold, or not as they are written")
+    return value
 
 
 def _to_scalar(parts: Any) -> Any:
-    name, digits = parts
+    name, digits = _pair(parts)
     dtype, raw = scalar_dtype(name), bytes.fromhex(digits)
-    if len(raw) != dtype.itemsize:
+    if len(raw) != dtype.itemsize or raw.hex() != digits:
         raise ValueError("the scalar's bytes do not fit its dtype")
     import numpy as np
 

@@ -22,6 +22,7 @@ from model_checkpoint.storage.staging import StagingArea
 from model_checkpoint.storage.state_tree import flatten, references, unflatten
 from model_checkpoint.types import Receipt, VerifyLevel
 from model_checkpoint.utils.collector import collector_paused
+from model_checkpoint.utils.presence import is_directory, is_present
 
 __all__ = [
     "DEFAULT_BACKEND",
@@ -270,7 +271,7 @@ def inspect(path: str | os.PathLike[str]) -> FileReport | CheckpointReport:
 
 
 def _is_directory(path: str | os.PathLike[str]) -> bool:
-    if not os.path.lexists(path):
-        text = os.fspath(path)
+    text = os.fspath(path)
+    if not is_present(text):
         raise CheckpointNotFoundError(f"there is nothing at {text!r}", ref=text)
-    return os.path.isdir(path)
+    return is_directory(text)

@@ -14,8 +14,8 @@ Everything before the rename happens where nobody looks; nothing after it can ta
      5. Write the manifest, check it as a reader would, and fsync it. It holds the size and digest of every file.
      6. Make files and directory readable for those who may read the target, and files writable for nobody.
      7. fsync the staging directory, or the checkpoint could survive a power cut without the names of its files.
-     8. With ``strict``: drop the files from the page cache and verify every byte from the device. Through the cache
-        one would read back what was written, whatever the device made of it.
+     8. With ``strict``: read every byte back from the device, the manifest's included, and verify it. Through the page
+        cache one would read what was written, whatever the device made of it.
      9. Rename the staging directory into place, without replacing anything. This is the commit point. If the rename
         reports an error, the target's manifest decides: a network file system may apply a rename and then lose the
         answer.
@@ -44,11 +44,12 @@ from model_checkpoint.errors import (
     CheckpointError,
     CheckpointExistsError,
     ConfigurationError,
+    CorruptionError,
     DiskFullError,
     StorageError,
 )
 from model_checkpoint.storage import manifest as manifests
-from model_checkpoint.storage.contents import check_file
+from model_checkpoint.storage.contents import check_file, open_contents
 from model_checkpoint.storage.durable import make_directories, read_small, sync_directory, write_new
 from model_checkpoint.storage.environment import describe_environment
 from model_checkpoint.storage.manifest import MAX_MANIFEST_BYTES, Manifest, content_digest
@@ -59,7 +60,7 @@ from model_checkpoint.types import CheckpointInfo, FileInfo
 from model_checkpoint.utils.clock import utc_now
 from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.filesystem import free_bytes
-from model_checkpoint.utils.regular_file import open_regular
+from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.storage_errors import storage_errors
 from model_checkpoint.utils.strict_json import JsonValue
 
@@ -163,7 +164,7 @@ def commit(
         CorruptionError: With ``strict``: the device did not keep what was written.
     """
     _check_names(draft.files)
-    if os.path.lexists(target):
+    if is_present(target):
         raise CheckpointExistsError(f"{target} exists; checkpoints are never replaced")
     make_directories(os.path.dirname(target))
     staging = area.create()  # 1
@@ -246,10 +247,10 @@ def _open_up(directory: str, parent: str) -> None:
 
 def _read_back(directory: str, manifest: Manifest) -> None:
     for file in manifest.files:
-        path = os.path.join(directory, file.name)
-        opened = open_regular(path, nofollow=True)
-        _native.drop_cache(opened.fd, path)
-        check_file(directory, file)
+        check_file(directory, file, uncached=True)
+    if open_contents(directory, uncached=True).manifest.digest != manifest.digest:
+        path = os.path.join(directory, MANIFEST_NAME)
+        raise CorruptionError("not the manifest that was written", path=path, rule="digest")
 
 
 def _publish(staging: Staging, target: str, manifest: Manifest) -> None:

@@ -26,9 +26,12 @@ from model_checkpoint.storage.safetensors.plain_file import Check, PlainFile, op
 from model_checkpoint.storage.staged_files import blob_digest
 from model_checkpoint.types import FileInfo, VerifyLevel
 from model_checkpoint.utils.collector import collector_paused
+from model_checkpoint.utils.presence import is_directory
 from model_checkpoint.utils.regular_file import RegularFile, open_regular, read_fully
+from model_checkpoint.utils.storage_errors import storage_errors
+from model_checkpoint.utils.uncached import read_around_cache, way_around_cache
 
-__all__ = ["Contents", "check_file", "checks", "open_contents"]
+__all__ = ["Contents", "check_file", "check_shards", "checks", "open_contents", "open_tensors"]
 
 _CHECKS: Mapping[str, Check] = {"auto": "sha256", "full": "sha256", "fast": "crc32c", "none": "none"}
 
@@ -69,8 +72,8 @@ class Contents:
             StorageError: A file cannot be opened.
         """
         infos = [info for info in self.manifest.files if info.kind == "tensors"]
-        _check_shards([info.name for info in infos], self.directory)
-        return {info.name: _open_tensors(self.directory, info) for info in infos}
+        check_shards([info.name for info in infos], self.directory)
+        return {info.name: open_tensors(self.directory, info) for info in infos}
 
     def check_blobs(self) -> None:
         """Read and check every file that is not one of tensors.
@@ -96,7 +99,9 @@ class Contents:
     def extra(self) -> tuple[str, ...]:
         """What lies in the directory and is not part of the checkpoint; it is never used."""
         known = {MANIFEST_NAME, *(info.name for info in self.manifest.files)}
-        return tuple(sorted(name for name in os.listdir(self.directory) if name not in known))
+        with storage_errors("cannot list the checkpoint", self.directory):
+            names = os.listdir(self.directory)
+        return tuple(sorted(name for name in names if name not in known))
 
     def holder(self, component: str, name: str) -> PlainFile:
         """The file that has a tensor.
@@ -137,8 +142,12 @@ class Contents:
         return self.manifest_file.path
 
 
-def open_contents(directory: str | os.PathLike[str]) -> Contents:
+def open_contents(directory: str | os.PathLike[str], *, uncached: bool = False) -> Contents:
     """Open a checkpoint and check its manifest.
+
+    Args:
+        directory: The checkpoint.
+        uncached: Whether to read the manifest from the device, whatever the page cache has.
 
     Raises:
         CheckpointNotFoundError: There is no such directory.
@@ -147,13 +156,13 @@ def open_contents(directory: str | os.PathLike[str]) -> Contents:
         StorageError: It cannot be read.
     """
     path = os.fspath(directory)
-    if not os.path.isdir(path):
+    if not is_directory(path):
         raise CheckpointNotFoundError(f"there is no directory {path!r}", ref=path)
     manifest_path = os.path.join(path, MANIFEST_NAME)
     try:
         file = open_regular(manifest_path, nofollow=True)
     except StorageError as error:
-        if error.errno == errno.ENOENT and not os.path.isdir(path):  # moved away meanwhile
+        if error.errno == errno.ENOENT and not is_directory(path):  # moved away meanwhile
             raise CheckpointNotFoundError(f"there is no directory {path!r}", ref=path) from None
         if error.errno == errno.ENOENT:
             raise FormatError("not a checkpoint: it has no manifest", path=path, rule="manifest") from None
@@ -161,16 +170,25 @@ def open_contents(directory: str | os.PathLike[str]) -> Contents:
     lease(file)
     if file.nbytes > MAX_MANIFEST_BYTES:
         raise FormatError(f"a manifest of {file.nbytes} bytes", path=manifest_path, rule="length")
-    return Contents(path, manifests.decode(read_fully(file, file.nbytes, 0), path=manifest_path), file)
+    return Contents(path, manifests.decode(_whole(file, uncached=uncached), path=manifest_path), file)
 
 
-def check_file(directory: str, info: FileInfo, advance: Callable[[int], None] | None = None) -> None:
+def _whole(file: RegularFile, *, uncached: bool) -> bytes:
+    if uncached:
+        return read_around_cache(file, file.nbytes, 0, way_around_cache(file))
+    return read_fully(file, file.nbytes, 0)
+
+
+def check_file(
+    directory: str, info: FileInfo, advance: Callable[[int], None] | None = None, *, uncached: bool = False
+) -> None:
     """Read and check every byte of one file.
 
     Args:
         directory: The checkpoint.
         info: The file, as the manifest has it.
         advance: Told of the bytes that are done.
+        uncached: Whether to read from the device, whatever the page cache has.
 
     Raises:
         CorruptionError: It is missing, or differs from what the manifest says.
@@ -179,10 +197,10 @@ def check_file(directory: str, info: FileInfo, advance: Callable[[int], None] | 
     """
     path = os.path.join(directory, info.name)
     if info.kind == "tensors":
-        _open_tensors(directory, info).verify("sha256", advance)
+        open_tensors(directory, info, uncached=uncached).verify("sha256", advance)
         return
     try:
-        digest = blob_digest(path)
+        digest = blob_digest(path, uncached=uncached)
     except StorageError as error:
         raise _missing(error, path) from None
     if digest != info.digest:
@@ -191,10 +209,11 @@ def check_file(directory: str, info: FileInfo, advance: Callable[[int], None] | 
         advance(info.nbytes)
 
 
-def _open_tensors(directory: str, info: FileInfo) -> PlainFile:
+def open_tensors(directory: str, info: FileInfo, *, uncached: bool = False) -> PlainFile:
+    """Open a file of tensors and see that it is the one of the manifest; `check_file` says what it raises."""
     path = os.path.join(directory, info.name)
     try:
-        plain = open_plain(path, nofollow=True)
+        plain = open_plain(path, nofollow=True, uncached=uncached)
     except StorageError as error:
         raise _missing(error, path) from None
     if plain.header.digest != info.digest or plain.file.nbytes != info.nbytes:
@@ -208,8 +227,12 @@ def _missing(error: StorageError, path: str) -> StorageError | CorruptionError:
     return error
 
 
-def _check_shards(names: Sequence[str], directory: str) -> None:
-    """Check that each component has all of its shards, or one whole file."""
+def check_shards(names: Sequence[str], directory: str) -> None:
+    """Check that each component has all of its shards, or one whole file.
+
+    Raises:
+        FormatError: One has not.
+    """
     shards: dict[str, list[tuple[int, int]]] = {}
     for name in names:
         parsed = component_of(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from model_checkpoint.types import ExperimentInfo
 from model_checkpoint.utils import strict_json
 from model_checkpoint.utils.atomic_file import replace_bytes
 from model_checkpoint.utils.clock import format_rfc3339, parse_rfc3339
+from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.strict_json import JsonValue
 
 __all__ = ["read_experiment", "write_experiment"]
@@ -29,7 +31,7 @@ def read_experiment(directory: str) -> ExperimentInfo | None:
         StorageError: It cannot be read.
     """
     path = os.path.join(directory, _FILE)
-    if not os.path.lexists(path):
+    if not is_present(path):
         return None
     info = _decode(strict_json.parse(read_small(path, limit=_LIMIT), path=path), path)
     if info.name != os.path.basename(directory):
@@ -70,10 +72,16 @@ def _decode(members: Any, path: str) -> ExperimentInfo:
             monitor=_optional_text(members.get("monitor")),
             mode=mode,
             keep=_optional_text(members.get("keep")),
-            config=MappingProxyType(dict(members.get("config", {}))),
+            config=_config(members.get("config", {})),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise FormatError(f"not the settings of an experiment: {error}", path=path, rule="experiment") from None
+
+
+def _config(value: Any) -> Mapping[str, Any]:
+    if type(value) is not dict:
+        raise TypeError("the config is not an object")
+    return MappingProxyType(value)
 
 
 def _optional_text(value: Any) -> str | None:

@@ -150,6 +150,8 @@ def _restored_tensor(tensor: Any, ref: LeafRef) -> Any:
         if ref.dtype not in _TORCH_PAIRS:
             raise ValueError(f"not a dtype of pairs: {ref.dtype!r:.24}")
         tensor = torch.view_as_complex(tensor)
+        if str(tensor.dtype) != f"torch.{ref.dtype}":
+            raise ValueError(f"its pairs make {tensor.dtype}, not {ref.dtype}")
     if ref.parameter:
         return torch.nn.Parameter(tensor, requires_grad=ref.requires_grad)
     return tensor.detach().requires_grad_() if ref.requires_grad else tensor
@@ -159,6 +161,8 @@ def _restored_array(array: Any, dtype: str | None) -> Any:
     if dtype is None:
         return array
     target = scalar_dtype(dtype)
-    if target.kind not in "mMc":
-        raise ValueError("not a dtype that is stored as another")
-    return array.view(target)[..., 0] if target.kind == "c" else array.view(target)
+    if target.kind in "mM" and array.dtype.name == "int64":
+        return array.view(target)
+    if target.name == "complex128" and array.dtype.name == "float64" and array.shape[-1:] == (2,):
+        return array.view(target)[..., 0]
+    raise ValueError(f"{array.dtype} of shape {array.shape} is not how {target} is stored")

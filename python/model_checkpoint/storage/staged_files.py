@@ -20,8 +20,9 @@ from model_checkpoint.storage.state_tree import FlatState
 from model_checkpoint.types import FileInfo
 from model_checkpoint.utils import strict_json
 from model_checkpoint.utils.collector import collector_paused
-from model_checkpoint.utils.regular_file import open_regular, write_fully
+from model_checkpoint.utils.regular_file import RegularFile, close_written, open_regular, write_fully
 from model_checkpoint.utils.storage_errors import storage_errors
+from model_checkpoint.utils.uncached import blocks_around_cache, way_around_cache
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from 3.12 on
@@ -127,17 +128,14 @@ class BlobFile:
                     nbytes += len(block)
                 _native.sync_file(fd, path)
             finally:
-                os.close(fd)
+                close_written(fd, path)
         return FileInfo(self.name, nbytes, hasher.hexdigest(), "blob")
 
     def _blocks(self) -> Iterator[bytes]:
         if isinstance(self.source, bytes):
             yield self.source
             return
-        file = open_regular(self.source)
-        with storage_errors("cannot read the file", self.source):
-            while block := os.read(file.fd, _COPY_BYTES):
-                yield block
+        yield from _blocks(open_regular(self.source))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +197,12 @@ def _blob_file(name: str, source: bytes | str | os.PathLike[str]) -> BlobFile:
     return BlobFile(name, path, open_regular(path).nbytes)
 
 
-def blob_digest(path: str) -> str:
+def blob_digest(path: str, *, uncached: bool = False) -> str:
     """The SHA-256 of a regular file that is no link, in hexadecimal.
+
+    Args:
+        path: The file.
+        uncached: Whether to read it from the device, whatever the page cache has.
 
     Raises:
         FormatError: It is no regular file.
@@ -208,10 +210,15 @@ def blob_digest(path: str) -> str:
     """
     file = open_regular(path, nofollow=True)
     hasher = hashlib.sha256()
-    with storage_errors("cannot read the file", path):
-        while block := os.read(file.fd, _COPY_BYTES):
-            hasher.update(block)
+    for block in blocks_around_cache(file, way_around_cache(file)) if uncached else _blocks(file):
+        hasher.update(block)
     return hasher.hexdigest()
+
+
+def _blocks(file: RegularFile) -> Iterator[bytes]:
+    with storage_errors("cannot read the file", file.path):
+        while block := os.read(file.fd, _COPY_BYTES):
+            yield block
 
 
 def component_files(flat: FlatState, *, shard_bytes: int | None = None) -> list[TensorsFile | BlobFile]:

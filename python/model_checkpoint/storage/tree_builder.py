@@ -48,15 +48,16 @@ class TreeBuilder:
         if len(forms) > 1:
             raise ValueError("an object of two forms")
         form = forms[0]
-        special = _FORMS.get(form)
+        special = _WITH_OPTIONS.get(form)
         if special is not None:
             return special(self, node, depth)
-        decode = DECODERS.get(form)
-        if decode is None:
-            raise ValueError(f"unknown form {ascii(form)[:40]}")
         if len(node) != 1:
-            raise ValueError(f"{form} takes no options")
-        return decode(node[form])
+            raise ValueError(f"{ascii(form)[:40]} takes no options")
+        if form in _CONTAINERS:
+            return _CONTAINERS[form](self, node[form], depth)
+        if form in DECODERS:
+            return DECODERS[form](node[form])
+        raise ValueError(f"unknown form {ascii(form)[:40]}")
 
     def _items(self, nodes: Any, depth: int) -> list[Any]:
         if type(nodes) is not list:
@@ -70,6 +71,8 @@ class TreeBuilder:
     def _pairs(self, kind: type[dict[Any, Any]], nodes: Any, depth: int) -> Any:
         if type(nodes) is not list or depth >= MAX_DEPTH:
             raise ValueError(f"not a list, or nested more than {MAX_DEPTH} deep")
+        if not all(type(pair) is list and len(pair) == 2 for pair in nodes):
+            raise ValueError("not a list of pairs")
         result = kind((self.build(key, depth + 1), self.build(value, depth + 1)) for key, value in nodes)
         if len(result) != len(nodes):
             raise ValueError("a key appears twice")
@@ -92,6 +95,8 @@ class TreeBuilder:
 
     def _leaf(self, node: dict[str, Any], _depth: int) -> Any:
         form = next(key for key in node if key in _LEAF_KINDS)
+        if type(node[form]) is not list:
+            raise TypeError("not the place of a tensor")
         component, name = node[form]
         if type(name) is not str or not self._is_component(component):
             raise TypeError("not the name of a tensor")
@@ -108,19 +113,21 @@ class TreeBuilder:
         return True
 
 
-_Form: TypeAlias = Callable[[TreeBuilder, dict[str, Any], int], Any]
+_Form: TypeAlias = Callable[[TreeBuilder, Any, int], Any]
 
 # Functions, not methods bound to a builder: that would be a cycle, and loaded tensors would outlive their last user
 # until the collector comes.
-_FORMS: dict[str, _Form] = {
+_WITH_OPTIONS: dict[str, _Form] = {  # these get the node
     "$tensor": TreeBuilder._leaf,  # noqa: SLF001 - the class's own table
     "$array": TreeBuilder._leaf,  # noqa: SLF001
     "$bytes": TreeBuilder._bytes,  # noqa: SLF001
-    "$tuple": lambda self, node, depth: tuple(self._items(node["$tuple"], depth)),
-    "$set": lambda self, node, depth: _distinct(set, self._items(node["$set"], depth)),
-    "$frozenset": lambda self, node, depth: _distinct(frozenset, self._items(node["$frozenset"], depth)),
-    "$dict": lambda self, node, depth: self._pairs(dict, node["$dict"], depth),
     "$ordered": TreeBuilder._ordered,  # noqa: SLF001
+}
+_CONTAINERS: dict[str, _Form] = {  # these, what stands beside their key
+    "$tuple": lambda self, nodes, depth: tuple(self._items(nodes, depth)),
+    "$set": lambda self, nodes, depth: _distinct(set, self._items(nodes, depth)),
+    "$frozenset": lambda self, nodes, depth: _distinct(frozenset, self._items(nodes, depth)),
+    "$dict": lambda self, nodes, depth: self._pairs(dict, nodes, depth),
 }
 _LEAF_KINDS: Any = {"$tensor": "tensor", "$array": "array", "$bytes": "bytes"}
 _LEAF_OPTIONS: dict[str, dict[str, type]] = {

@@ -1,8 +1,9 @@
-"""JSON as docs/format.md wants it: UTF-8, no duplicate key, no NaN, no lone surrogate, nothing after the value."""
+"""JSON as docs/format.md wants it: UTF-8, no duplicate key, only finite numbers, no lone surrogate, one value."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
@@ -41,7 +42,9 @@ def parse(raw: bytes, *, path: str, parse_int: Callable[[str], int] = int) -> An
     except UnicodeDecodeError as error:
         raise FormatError("not UTF-8", path=path, offset=error.start, rule="utf8") from None
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_int=parse_int, parse_constant=_no_constant)
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_int=parse_int, parse_float=_finite, parse_constant=_no_constant
+        )
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise FormatError(f"not strict JSON: {reason}", path=path, rule="json") from None
@@ -57,6 +60,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:24]} is beyond the range of a float")
+    return value
+
+
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
@@ -67,3 +77,5 @@ def _refuse_lone_surrogates(value: Any, path: str) -> None:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
         raise FormatError("a string holds a lone surrogate", path=path, rule="utf8") from None
+    except RecursionError:  # a little deeper than the parser went
+        raise FormatError("not strict JSON: nested too deeply", path=path, rule="json") from None

@@ -703,6 +703,38 @@ def test_an_alias_moves_and_goes(open_manager, weight):
         ckpts.info("prod")
 
 
+@pytest.fixture
+def interrupted_move(open_manager, weight, monkeypatch):
+    """A store where "prod" went from 0 to 1, and the process died before 0 was told."""
+    with open_manager() as ckpts:
+        ckpts.track(weight=weight)
+        for step in range(3):
+            ckpts.save(step).result()
+        ckpts.alias(0, "prod")
+        with monkeypatch.context() as patch:
+            patch.setattr("model_checkpoint.checkpoint.remarks.Remarks._drop_alias", lambda *_: None)
+            ckpts.alias(1, "prod")
+        return ckpts.root
+
+
+def test_an_alias_stays_away_although_its_last_move_was_interrupted(interrupted_move, open_manager):
+    """A power cut between the two annotations of a move left a claim, which a reindex found after unalias()."""
+    with open_manager() as ckpts:
+        ckpts.unalias("prod")
+    mc.reindex(interrupted_move)
+    with open_manager() as ckpts, pytest.raises(mc.CheckpointNotFoundError):
+        ckpts.info("prod")
+
+
+def test_restoring_a_checkpoint_does_not_bring_back_a_name_that_has_moved_on(interrupted_move, open_manager):
+    """The claim of the checkpoint that comes back from the trash is older than that of the one that has the name."""
+    with open_manager(trash_for_s=1000) as ckpts:
+        ckpts.prune(dry_run=False, keep=mc.Keep.last(1))
+        assert [info.step for info in ckpts.list()] == [2, 1]
+        ckpts.restore(0)
+        assert ckpts.info("prod").step == 1
+
+
 def test_tags_are_texts_that_can_be_changed(open_manager, weight):
     """tag() adds and replaces."""
     with open_manager() as ckpts:
@@ -774,14 +806,17 @@ def test_should_save_asks_the_policy(open_manager, weight):
 
 
 def test_logged_metrics_reach_the_catalog(open_manager, weight, tmp_path):
-    """log() keeps series by step; they are there after close()."""
-    from model_checkpoint.database import Catalog
+    """log() keeps series; they are there after close()."""
+    from model_checkpoint.database import Catalog, MetricTable
 
     with open_manager() as ckpts:
         for step in range(5):
             ckpts.log(step, loss=step / 2, lr=torch.tensor(0.1))
     with Catalog.open(tmp_path / "runs") as catalog:
-        assert [(p.step, p.value) for p in catalog.series("exp", "loss")] == [(s, s / 2) for s in range(5)]
+        table = MetricTable(catalog)
+        names = {number: key.name for number, key in table.series("exp").items()}
+        points = [(names[series], step, value) for _, series, step, value, *_ in table.points("exp")]
+    assert [(step, value) for name, step, value in points if name == "loss"] == [(s, s / 2) for s in range(5)]
 
 
 # --- loading ----------------------------------------------------------------------------------------------------------

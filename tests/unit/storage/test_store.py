@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -181,8 +182,8 @@ def test_deletions_and_restorations_survive_a_power_cut(store, log, monkeypatch)
         "sync_file .trash/ID/trash.json",
         "sync_directory .trash/ID",
         f"rename_noreplace .trash/ID/{name}",
-        "sync_directory gpt2",
         "sync_directory .trash/ID",
+        "sync_directory gpt2",
     ]
     events.clear()
     store.restore(info.id)
@@ -211,6 +212,32 @@ def test_only_what_has_expired_is_purged(store, log):
     assert [entry.id for entry in store.purge_expired()] == [old.id]
     assert [entry.id for entry in store.trash.entries()] == [young.id]
     assert not any(old.id in name for name in tree(store.root))
+
+
+def test_what_is_purged_as_soon_as_it_is_in_the_trash_is_deleted_all_the_same(store, log, monkeypatch):
+    """Another process may empty the trash before the deletion has synced what it did."""
+    rename = _native.rename_noreplace
+
+    def rename_and_purge(source, target):
+        rename(source, target)
+        assert len(Store(store.root).purge_expired()) == 1
+
+    info = add(store, log)
+    monkeypatch.setattr(_native, "rename_noreplace", rename_and_purge)
+    monkeypatch.setattr("model_checkpoint.storage.trash.owned_alone", lambda _: contextlib.nullcontext())
+    store.delete(info, keep=timedelta(0))
+    assert store.trash.entries() == ()
+
+
+def test_two_may_purge_at_once(store, log, monkeypatch):
+    """What another process has purged between the look at the trash and the deletion is no failure, and not ours."""
+    info = add(store, log)
+    entry = store.delete(info, keep=timedelta(0))
+    monkeypatch.setattr(store.trash, "entries", lambda: (entry,))
+    assert store.purge_expired() == (entry,)
+    assert store.purge_expired() == ()
+    with pytest.raises(CheckpointNotFoundError):
+        store.trash.purge(entry)
 
 
 def test_what_is_being_read_is_not_deleted(store, log):

@@ -92,8 +92,10 @@ class NumpyAdapter:
         return own
 
     def strided(self, tensor: Array, view: View) -> Array:
-        strides = [step * tensor.itemsize for step in view.strides]
-        return np.lib.stride_tricks.as_strided(tensor.reshape(-1)[view.offset :], view.shape, strides)
+        # A stride that no element needs may be of any size. Numpy's function knows only types of its own.
+        strides = [min(step, tensor.size) * tensor.itemsize for step in view.strides]
+        flat = tensor.reshape(-1)[view.offset :].view(f"V{tensor.itemsize}")
+        return np.lib.stride_tricks.as_strided(flat, view.shape, strides).view(tensor.dtype)
 
     def clone(self, tensor: Array) -> Array:
         return tensor.copy(order="C")

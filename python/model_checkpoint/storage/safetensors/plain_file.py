@@ -18,11 +18,12 @@ from model_checkpoint.storage.safetensors.layout import TensorSpec
 from model_checkpoint.types import VerifyLevel
 from model_checkpoint.utils.regular_file import RegularFile, open_regular, read_fully
 from model_checkpoint.utils.storage_errors import storage_errors
+from model_checkpoint.utils.uncached import Way, read_around_cache, way_around_cache
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from 3.12 on
 
-__all__ = ["Check", "PlainFile", "Span", "grouped", "open_plain"]
+__all__ = ["Check", "PlainFile", "Span", "grouped", "header_region", "open_plain"]
 
 _log = logging.getLogger("model_checkpoint")
 
@@ -53,10 +54,12 @@ class PlainFile:
     Attributes:
         file: The file.
         header: What it says.
+        way: How its bytes are read; mappings know but one.
     """
 
     file: RegularFile
     header: Header
+    way: Way = "auto"
 
     @property
     def path(self) -> str:
@@ -116,6 +119,7 @@ class PlainFile:
             table=None if check == "none" else self.header.table,
             first_chunks=None if check == "none" else first_chunks,
             check=check,
+            io=self.way,
         )
         self._log_read(result, check)
 
@@ -288,12 +292,13 @@ def grouped(spans: Iterable[Span], limit: int) -> Iterator[list[Span]]:
         yield group
 
 
-def open_plain(path: str | os.PathLike[str], *, nofollow: bool = False) -> PlainFile:
+def open_plain(path: str | os.PathLike[str], *, nofollow: bool = False, uncached: bool = False) -> PlainFile:
     """Open a file and check its header.
 
     Args:
         path: The file.
         nofollow: Whether to refuse a final symbolic link, as inside a store.
+        uncached: Whether to read from the device, now and later, whatever the page cache has.
 
     Raises:
         FormatError: It is no regular file, or its header breaks a rule.
@@ -301,6 +306,21 @@ def open_plain(path: str | os.PathLike[str], *, nofollow: bool = False) -> Plain
         StorageError: It cannot be read.
     """
     file = open_regular(path, nofollow=nofollow)
-    prefix = read_fully(file, min(LENGTH_BYTES, file.nbytes), 0)
-    data_offset = check_length(prefix, file.nbytes, file.path)
-    return PlainFile(file, decode(read_fully(file, data_offset, 0), file.nbytes, file.path))
+    way: Way = way_around_cache(file) if uncached else "auto"
+    return PlainFile(file, decode(header_region(file, file.nbytes, way), file.nbytes, file.path), way)
+
+
+def header_region(file: RegularFile, file_bytes: int, way: Way = "auto") -> bytes:
+    """The bytes before the data area of a file that has, or should have, this size.
+
+    Raises:
+        FormatError: The file cannot have a header (rule ``length``).
+        CorruptionError: The file ends before.
+        StorageError: It cannot be read.
+    """
+    prefix = _bytes(file, min(LENGTH_BYTES, file.nbytes), way)
+    return _bytes(file, check_length(prefix, file_bytes, file.path), way)
+
+
+def _bytes(file: RegularFile, nbytes: int, way: Way) -> bytes:
+    return read_fully(file, nbytes, 0) if way == "auto" else read_around_cache(file, nbytes, 0, way)

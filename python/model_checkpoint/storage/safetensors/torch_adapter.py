@@ -81,7 +81,7 @@ class TorchAdapter:
         return bits_of(tensor.detach()).view(-1).view(torch.uint8)
 
     def allocate(self, spec: TensorSpec) -> tuple[torch.Tensor, Buffer]:
-        tensor = torch.empty(_own_shape(spec), dtype=_dtype(spec), device="cpu")
+        tensor = _empty(spec, "cpu")
         return tensor, _memory(tensor)
 
     def target(self, device: Any) -> DeviceTarget | None:
@@ -92,14 +92,14 @@ class TorchAdapter:
         return DeviceTarget(ordinal, torch.cuda.current_stream(ordinal).cuda_stream)
 
     def allocate_on(self, spec: TensorSpec, device: Any) -> tuple[torch.Tensor, int]:
-        tensor = torch.empty(_own_shape(spec), dtype=_dtype(spec), device=device)
+        tensor = _empty(spec, device)
         return tensor, tensor.data_ptr()
 
     def wrap(self, spec: TensorSpec, memory: memoryview, offset: int) -> torch.Tensor:
         dtype, shape = _dtype(spec), _own_shape(spec)
         count = math.prod(shape)
         if count == 0:
-            return torch.empty(shape, dtype=dtype, device="cpu")
+            return _empty(spec, "cpu")
         if offset % dtype.itemsize:
             tensor, own = self.allocate(spec)
             _native.copy_each([own], [memory[offset : offset + spec.nbytes]])
@@ -107,7 +107,8 @@ class TorchAdapter:
         return torch.frombuffer(memory, dtype=dtype, count=count, offset=offset).view(shape)
 
     def strided(self, tensor: torch.Tensor, view: View) -> torch.Tensor:
-        return tensor.as_strided(view.shape, view.strides, tensor.storage_offset() + view.offset)
+        strides = [min(step, tensor.numel()) for step in view.strides]  # one that no element needs may be of any size
+        return tensor.as_strided(view.shape, strides, tensor.storage_offset() + view.offset)
 
     def clone(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.clone(memory_format=torch.contiguous_format)
@@ -220,6 +221,17 @@ def _own_shape(spec: TensorSpec) -> tuple[int, ...]:
     if not spec.shape or spec.shape[-1] % 2:
         raise UnsupportedStateError("torch packs pairs along the last dimension; this one is odd", where=spec.name)
     return (*spec.shape[:-1], spec.shape[-1] // 2)
+
+
+def _empty(spec: TensorSpec, device: Any) -> torch.Tensor:
+    shape, dtype = _own_shape(spec), _dtype(spec)
+    try:
+        return torch.empty(shape, dtype=dtype, device=device)
+    except RuntimeError as error:
+        if 0 not in shape:
+            raise
+        # Dimensions beside a 0 whose product is beyond the address space.
+        raise UnsupportedStateError(f"torch cannot hold the shape: {error}", where=spec.name) from None
 
 
 def _dtype(spec: TensorSpec) -> torch.dtype:

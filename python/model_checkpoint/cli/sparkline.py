@@ -1,0 +1,31 @@
+"""A curve in one line of text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+__all__ = ["sparkline"]
+
+_BARS = "▁▂▃▄▅▆▇█"
+_UNKNOWN = "·"
+
+
+def sparkline(values: Sequence[float], width: int = 24) -> str:
+    """The means of ``width`` stretches of a series as bars; a dot where nothing is finite."""
+    count = min(width, len(values))
+    stretches = [values[n * len(values) // count : (n + 1) * len(values) // count] for n in range(count)]
+    means = [_mean([value for value in stretch if math.isfinite(value)]) for stretch in stretches]
+    known = [mean for mean in means if not math.isnan(mean)]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    return "".join(_UNKNOWN if math.isnan(mean) else _bar(mean, low, high) for mean in means)
+
+
+def _bar(value: float, low: float, high: float) -> str:
+    if high == low:
+        return _BARS[0]
+    return _BARS[min(int((value - low) / (high - low) * len(_BARS)), len(_BARS) - 1)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
