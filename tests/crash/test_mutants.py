@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_checkpoint.errors import CheckpointExistsError
+from model_checkpoint.checkpoint.retention import RetentionDecision, RetentionPlan, check_plan
+from model_checkpoint.errors import CheckpointExistsError, DiskFullError, FormatError, RetentionError
 from model_checkpoint.storage import commit as commits
 from model_checkpoint.storage.checkpoint_dir import save
+from model_checkpoint.storage.contents import check_shards
 from tests.harness.mutants.catalog import MUTANTS
 from tests.harness.mutants.package_copy import PackageCopy
 from tests.harness.mutants.runner import kill
 from tests.harness.mutants.table import aligned, table
 from tests.harness.simulator.recording import unavailable
+from tests.unit.database.samples import make_info
 
 pytestmark = pytest.mark.crash
 
@@ -59,6 +62,33 @@ def test_the_table_lists_all_mutants():
     rows = table().splitlines()[2:]
     assert len(rows) == len(MUTANTS)
     assert all(row.count("|") == 4 for row in rows)
+
+
+# --- what no other test noticed ---------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_before_the_first_byte(tmp_path, monkeypatch):
+    """The free space is asked for before anything is written."""
+    written = []
+    monkeypatch.setattr(commits, "free_bytes", lambda _: 1000)
+    monkeypatch.setattr(commits, "_write_files", lambda *_: written.append(True))
+    with pytest.raises(DiskFullError, match="1000 are free"):
+        save({"a": np.ones(3)}, tmp_path / "checkpoint")
+    assert written == []
+
+
+def test_a_manifest_that_names_two_of_three_shards_is_refused():
+    """Whatever the state refers to: a component has all of its shards."""
+    with pytest.raises(FormatError, match="all of its shards"):
+        check_shards(["model-00001-of-00003.safetensors", "model-00003-of-00003.safetensors"], "checkpoint")
+
+
+def test_a_plan_that_keeps_nothing_is_not_carried_out():
+    """The last line of defence, should the protections ever fail."""
+    checkpoint = make_info(1)
+    plan = RetentionPlan((RetentionDecision(checkpoint, ()),), "last(0)")
+    with pytest.raises(RetentionError, match="every checkpoint"):
+        check_plan(plan, now=checkpoint.created_at)
 
 
 def test_a_commit_does_not_replace_what_has_just_appeared(tmp_path, monkeypatch):

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+from functools import partial
 
-from tests.harness import strace
-from tests.harness.nursery import Nursery
+import pytest
 
 pytestmark = pytest.mark.crash
 
 
 @pytest.fixture(scope="module")
-def ask():
-    if (reason := strace.unavailable()) is not None:
-        pytest.skip(reason)
-    with Nursery(MCKPT_THREADS="2") as nursery:
-        nursery.ask("tests.harness.repairs", "warm_up")
-        yield lambda function, **arguments: nursery.ask("tests.harness.repairs", function, **arguments)
+def ask(nursery):
+    """Asks for a function of `tests.harness.repairs`."""
+    nursery.ask("tests.harness.repairs", "warm_up")
+    return partial(nursery.ask, "tests.harness.repairs")
 
 
 def test_a_kill_at_any_system_call_of_a_repair_leaves_the_old_file_or_the_new_one(ask, scale, evidence):

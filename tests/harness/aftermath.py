@@ -17,9 +17,9 @@ from model_checkpoint.cli.app import run
 from model_checkpoint.types import CheckpointState
 from tests.harness.sample_store import EXPERIMENTS, View, age, manager, recover, save_one, view
 
-__all__ = ["complaints", "judge"]
+__all__ = ["NEXT", "complaints", "judge", "leftovers", "use"]
 
-_NEXT = 50
+NEXT = 50
 """The step of the save after a kill."""
 
 _MACHINE = {"sha256", "crc32c", "threads", "file system", "O_DIRECT"}
@@ -44,8 +44,8 @@ def judge(root: str, before: View, after: View, said: list[str]) -> Iterator[str
         yield from complaints(root)
         age(root)
         recover(root)
-        yield from (f"left behind: {path}" for path in _leftovers(root))
-        _use(root)
+        yield from (f"left behind: {path}" for path in leftovers(root))
+        use(root)
         reindex(root)
         without_content = [{k: v for k, v in each.items() if not k.endswith(" content")} for each in (before, after)]
         yield from (
@@ -60,7 +60,7 @@ def _differences(seen: View, before: View, after: View, said: list[str]) -> Iter
     for key in sorted(before.keys() | after.keys() | seen.keys()):
         is_final = any(key.startswith(text) for text in said)
         allowed = [after.get(key)] if is_final else [before.get(key), after.get(key)]
-        if seen.get(key) not in allowed and not key.split("/")[-1].startswith(f"{_NEXT} "):
+        if seen.get(key) not in allowed and not key.split("/")[-1].startswith(f"{NEXT} "):
             yield f"{key} is {seen.get(key)!r}, not {' or '.join(map(repr, allowed))}"
     gone = _checkpoints(before) - _checkpoints(after) - _checkpoints(seen)
     missing = _checkpoints(after) - _checkpoints(before) - _checkpoints(seen)
@@ -72,13 +72,13 @@ def _checkpoints(seen: View) -> set[str]:
     return {key.removesuffix(" state") for key in seen if key.endswith(" state")}
 
 
-def _use(root: str) -> None:
+def use(root: str) -> None:
     """The next save works, and is what comes last; its number in the commit order is nobody else's."""
     with manager(root) as ckpts:
-        saved = save_one(ckpts, _NEXT, block=True).result()
+        saved = save_one(ckpts, NEXT, block=True).result()
         assert ckpts.latest is not None
         assert ckpts.latest.id == saved.id, f"{ckpts.latest.ref} is the latest, not {saved.ref}"
-        assert ckpts.load(_NEXT)["weight"][0] == _NEXT
+        assert ckpts.load(NEXT)["weight"][0] == NEXT
 
 
 def complaints(root: str) -> Iterator[str]:
@@ -104,7 +104,7 @@ def _changed(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
     return sorted(path for path in first.keys() | second.keys() if first.get(path) != second.get(path))
 
 
-def _leftovers(root: str) -> list[str]:
+def leftovers(root: str) -> list[str]:
     """What is in a store and belongs to nothing."""
     with Workspace.open(root) as workspace:
         infos = workspace.catalog.list(states=tuple(CheckpointState))

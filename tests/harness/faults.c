@@ -21,16 +21,33 @@ enum { kPathBytes = 256, kLogged = 8192, kSector = 4096 };
 
 // Kinds of calls; faults.py has the same list.
 enum Kind {
-  kOpen, kCreate, kClose, kRead, kWrite, kSync, kAllocate, kTruncate, kRename, kMkdir, kUnlink, kStat, kList, kMode,
-  kLock, kFlock, kMap, kAdvise, kDataSync
+  kOpen,
+  kCreate,
+  kClose,
+  kRead,
+  kWrite,
+  kSync,
+  kAllocate,
+  kTruncate,
+  kRename,
+  kMkdir,
+  kUnlink,
+  kStat,
+  kList,
+  kMode,
+  kLock,
+  kFlock,
+  kMap,
+  kAdvise,
+  kDataSync
 };
 
 // What happens to a call.
 enum Action {
   kNothing,
-  kFail,   // it is not made, and fails; but a descriptor is closed
-  kLose,   // it is made, and reported as failed
-  kShorten // it moves one byte, or one sector if it is direct
+  kFail,    // it is not made, and fails; but a descriptor is closed
+  kLose,    // it is made, and reported as failed
+  kShorten  // it moves one byte, or one sector if it is direct; if all later calls are hit, too, half of what it could
 };
 
 struct Call {
@@ -56,8 +73,8 @@ struct Control {
 
 __attribute__((visibility("default"))) struct Control faults_control;
 
-#define REAL(name, ...)                                                    \
-  static __typeof__(&name) real;                                           \
+#define REAL(name, ...)          \
+  static __typeof__(&name) real; \
   if (real == NULL) real = (__typeof__(real))dlsym(RTLD_NEXT, #name)
 
 static void path_of(int fd, char* path) {
@@ -142,7 +159,9 @@ static struct Verdict judge_at(enum Kind kind, int directory, const char* name) 
 static size_t shortened(struct Verdict verdict, int fd, size_t count) {
   if (verdict.action != kShorten || count == 0) return count;
   const size_t least = (fcntl(fd, F_GETFL) & O_DIRECT) != 0 ? kSector : 1;
-  return count < least ? count : least;
+  const size_t half = count / 2 / least * least;
+  const size_t most = faults_control.lasting && half > least ? half : least;
+  return count < most ? count : most;
 }
 
 // --- opening and closing -------------------------------------------------------------------------------------------
@@ -153,32 +172,32 @@ static int mode_of(int flags, va_list arguments) {
 
 static enum Kind open_kind(int flags) { return (flags & O_CREAT) != 0 ? kCreate : kOpen; }
 
-#define OPEN(name)                                                                                   \
-  int name(const char* path, int flags, ...) {                                                       \
-    REAL(name);                                                                                      \
-    va_list arguments;                                                                               \
-    va_start(arguments, flags);                                                                      \
-    const int mode = mode_of(flags, arguments);                                                      \
-    va_end(arguments);                                                                               \
-    const struct Verdict verdict = judge_at(open_kind(flags), AT_FDCWD, path);                       \
-    const int fd = is_made(verdict) ? real(path, flags, mode) : -1;                                  \
-    if (verdict.action == kLose && fd >= 0) syscall(SYS_close, fd);                                  \
-    return (int)result(verdict, fd, -1);                                                             \
+#define OPEN(name)                                                             \
+  int name(const char* path, int flags, ...) {                                 \
+    REAL(name);                                                                \
+    va_list arguments;                                                         \
+    va_start(arguments, flags);                                                \
+    const int mode = mode_of(flags, arguments);                                \
+    va_end(arguments);                                                         \
+    const struct Verdict verdict = judge_at(open_kind(flags), AT_FDCWD, path); \
+    const int fd = is_made(verdict) ? real(path, flags, mode) : -1;            \
+    if (verdict.action == kLose && fd >= 0) syscall(SYS_close, fd);            \
+    return (int)result(verdict, fd, -1);                                       \
   }
 OPEN(open)
 OPEN(open64)
 
-#define OPENAT(name)                                                                                 \
-  int name(int directory, const char* path, int flags, ...) {                                        \
-    REAL(name);                                                                                      \
-    va_list arguments;                                                                               \
-    va_start(arguments, flags);                                                                      \
-    const int mode = mode_of(flags, arguments);                                                      \
-    va_end(arguments);                                                                               \
-    const struct Verdict verdict = judge_at(open_kind(flags), directory, path);                      \
-    const int fd = is_made(verdict) ? real(directory, path, flags, mode) : -1;                       \
-    if (verdict.action == kLose && fd >= 0) syscall(SYS_close, fd);                                  \
-    return (int)result(verdict, fd, -1);                                                             \
+#define OPENAT(name)                                                            \
+  int name(int directory, const char* path, int flags, ...) {                   \
+    REAL(name);                                                                 \
+    va_list arguments;                                                          \
+    va_start(arguments, flags);                                                 \
+    const int mode = mode_of(flags, arguments);                                 \
+    va_end(arguments);                                                          \
+    const struct Verdict verdict = judge_at(open_kind(flags), directory, path); \
+    const int fd = is_made(verdict) ? real(directory, path, flags, mode) : -1;  \
+    if (verdict.action == kLose && fd >= 0) syscall(SYS_close, fd);             \
+    return (int)result(verdict, fd, -1);                                        \
   }
 OPENAT(openat)
 OPENAT(openat64)
@@ -191,19 +210,19 @@ int close(int fd) {  // the kernel closes it, whatever it says
 
 // --- calls on a descriptor -----------------------------------------------------------------------------------------
 
-#define TRANSFER(name, kind, buffer)                                                                 \
-  ssize_t name(int fd, buffer data, size_t count) {                                                  \
-    REAL(name);                                                                                      \
-    const struct Verdict verdict = judge_fd(kind, fd);                                               \
+#define TRANSFER(name, kind, buffer)                                                                   \
+  ssize_t name(int fd, buffer data, size_t count) {                                                    \
+    REAL(name);                                                                                        \
+    const struct Verdict verdict = judge_fd(kind, fd);                                                 \
     return result(verdict, is_made(verdict) ? real(fd, data, shortened(verdict, fd, count)) : -1, -1); \
   }
 TRANSFER(read, kRead, void*)
 TRANSFER(write, kWrite, const void*)
 
-#define TRANSFER_AT(name, kind, buffer, offset)                                                      \
-  ssize_t name(int fd, buffer data, size_t count, offset at) {                                       \
-    REAL(name);                                                                                      \
-    const struct Verdict verdict = judge_fd(kind, fd);                                               \
+#define TRANSFER_AT(name, kind, buffer, offset)                                                            \
+  ssize_t name(int fd, buffer data, size_t count, offset at) {                                             \
+    REAL(name);                                                                                            \
+    const struct Verdict verdict = judge_fd(kind, fd);                                                     \
     return result(verdict, is_made(verdict) ? real(fd, data, shortened(verdict, fd, count), at) : -1, -1); \
   }
 TRANSFER_AT(pread, kRead, void*, off_t)
@@ -211,11 +230,11 @@ TRANSFER_AT(pread64, kRead, void*, off64_t)
 TRANSFER_AT(pwrite, kWrite, const void*, off_t)
 TRANSFER_AT(pwrite64, kWrite, const void*, off64_t)
 
-#define ON_FD(kind, name, parameters, arguments)                                                     \
-  int name parameters {                                                                              \
-    REAL(name);                                                                                      \
-    const struct Verdict verdict = judge_fd(kind, fd);                                               \
-    return (int)result(verdict, is_made(verdict) ? real arguments : -1, -1);                         \
+#define ON_FD(kind, name, parameters, arguments)                             \
+  int name parameters {                                                      \
+    REAL(name);                                                              \
+    const struct Verdict verdict = judge_fd(kind, fd);                       \
+    return (int)result(verdict, is_made(verdict) ? real arguments : -1, -1); \
   }
 ON_FD(kSync, fsync, (int fd), (fd))
 ON_FD(kDataSync, fdatasync, (int fd), (fd))
@@ -238,33 +257,33 @@ int fcntl64(int fd, int command, ...) {
   return (int)result(verdict, is_made(verdict) ? real(fd, command, argument) : -1, -1);
 }
 
-#define ADVISE(name, offset_type)                                                                    \
-  int name(int fd, offset_type offset, offset_type length, int advice) {                             \
-    REAL(name);                                                                                      \
-    const struct Verdict verdict = judge_fd(kAdvise, fd);                                            \
-    return verdict.action == kFail ? faults_control.error : real(fd, offset, length, advice);        \
+#define ADVISE(name, offset_type)                                                             \
+  int name(int fd, offset_type offset, offset_type length, int advice) {                      \
+    REAL(name);                                                                               \
+    const struct Verdict verdict = judge_fd(kAdvise, fd);                                     \
+    return verdict.action == kFail ? faults_control.error : real(fd, offset, length, advice); \
   }
 ADVISE(posix_fadvise, off_t)
 ADVISE(posix_fadvise64, off64_t)
 
-#define MAP(name, offset_type)                                                                       \
-  void* name(void* address, size_t length, int protection, int flags, int fd, offset_type offset) {  \
-    REAL(name);                                                                                      \
-    if (fd < 0) return real(address, length, protection, flags, fd, offset);                         \
-    const struct Verdict verdict = judge_fd(kMap, fd);                                               \
+#define MAP(name, offset_type)                                                                               \
+  void* name(void* address, size_t length, int protection, int flags, int fd, offset_type offset) {          \
+    REAL(name);                                                                                              \
+    if (fd < 0) return real(address, length, protection, flags, fd, offset);                                 \
+    const struct Verdict verdict = judge_fd(kMap, fd);                                                       \
     void* const made = is_made(verdict) ? real(address, length, protection, flags, fd, offset) : MAP_FAILED; \
-    return (void*)result(verdict, (long)made, (long)MAP_FAILED);                                     \
+    return (void*)result(verdict, (long)made, (long)MAP_FAILED);                                             \
   }
 MAP(mmap, off_t)
 MAP(mmap64, off64_t)
 
 // --- calls on a path -----------------------------------------------------------------------------------------------
 
-#define ON_PATH(kind, name, directory, parameters, arguments)                                        \
-  int name parameters {                                                                              \
-    REAL(name);                                                                                      \
-    const struct Verdict verdict = judge_at(kind, directory, path);                                  \
-    return (int)result(verdict, is_made(verdict) ? real arguments : -1, -1);                         \
+#define ON_PATH(kind, name, directory, parameters, arguments)                \
+  int name parameters {                                                      \
+    REAL(name);                                                              \
+    const struct Verdict verdict = judge_at(kind, directory, path);          \
+    return (int)result(verdict, is_made(verdict) ? real arguments : -1, -1); \
   }
 ON_PATH(kMkdir, mkdir, AT_FDCWD, (const char* path, mode_t mode), (path, mode))
 ON_PATH(kUnlink, unlink, AT_FDCWD, (const char* path), (path))

@@ -65,7 +65,7 @@ class Action(enum.IntEnum):
     NOTHING = 0
     FAIL = 1  # it is not made, and fails; but a descriptor is closed
     LOSE = 2  # it is made, and reported as failed
-    SHORTEN = 3  # it moves one byte, or one sector if it is direct
+    SHORTEN = 3  # it moves one byte, or one sector if it is direct; half, if all later calls are hit, too
 
 
 @dataclass(frozen=True, slots=True)

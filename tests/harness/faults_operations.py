@@ -19,7 +19,7 @@ from model_checkpoint.checkpoint.cleaning import Janitor
 from model_checkpoint.checkpoint.reindex import reindex
 from model_checkpoint.database.listing import CATALOG_NAME
 
-__all__ = ["EXPERIMENT", "NEW", "OPERATIONS", "Operation", "build", "manager", "state_of"]
+__all__ = ["EXPERIMENT", "LITTER", "NEW", "OPERATIONS", "Operation", "build", "manager", "state_of"]
 
 EXPERIMENT = "exp"
 SMALL, LARGE = 500, 1_200_000  # numbers in a weight; the large one takes five chunks and two blocks of the core
@@ -27,7 +27,7 @@ NEW = 10
 """The step that operations save."""
 
 _PINNED, _LARGE, _LATEST, _TRASHED, _EXPIRED = 1, 2, 3, 4, 5
-_LITTER = "0123456789abcdef" * 2
+LITTER = "0123456789abcdef" * 2
 
 
 def state_of(step: int) -> dict[str, Any]:
@@ -63,11 +63,11 @@ def build(root: str) -> None:
 
 def _litter(root: str) -> None:
     """Add what processes leave that die: a staging directory, a deletion, a temporary file, an unknown checkpoint."""
-    for path in (f".staging/{_LITTER}", f".trash/{_LITTER}.deleting"):
+    for path in (f".staging/{LITTER}", f".trash/{LITTER}.deleting"):
         os.makedirs(os.path.join(root, path))
         Path(root, path, "model.safetensors").write_bytes(b"x")
-    Path(root, f".staging/{_LITTER}.owner").write_text('{"pid": 1, "started": "1", "boot": "another"}\n')
-    temporary = Path(root, EXPERIMENT, f".mckpt-{_LITTER[:16]}.tmp")
+    Path(root, f".staging/{LITTER}.owner").write_text('{"pid": 1, "started": "1", "boot": "another"}\n')
+    temporary = Path(root, EXPERIMENT, f".mckpt-{LITTER[:16]}.tmp")
     temporary.write_bytes(b"x")
     os.utime(temporary, (0, 0))
     with contextlib.closing(sqlite3.connect(os.path.join(root, CATALOG_NAME))) as connection, connection:

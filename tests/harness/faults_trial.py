@@ -27,7 +27,7 @@ from model_checkpoint.errors import (
 from model_checkpoint.types import CheckpointInfo, CheckpointState
 from tests.harness import faults
 from tests.harness.faults import FAULTS, Action, Call, Fault, Kind
-from tests.harness.faults_operations import EXPERIMENT, NEW, OPERATIONS, Operation, build, manager, state_of
+from tests.harness.faults_operations import EXPERIMENT, LITTER, NEW, OPERATIONS, Operation, build, manager, state_of
 from tests.harness.sample_store import age
 
 __all__ = ["census", "sweep", "sweep_late_quota", "sweep_syncs"]
@@ -117,6 +117,8 @@ def _trial(base: str, name: str, fault: Fault, at: int) -> tuple[str | None, lis
     where, acknowledged, problems = _attempt(root, name, fault, at)
     if where is None:
         return None, []
+    is_alone = fault.action is Action.FAIL and not fault.lasting
+    problems += [f"left behind: {path}" for path in _temporaries(root) if is_alone]  # what could be removed is removed
     problems += _judge(root, OPERATIONS[name], acknowledged=acknowledged)
     return "survived" if acknowledged else "raised", [f"{where}: {problem}" for problem in problems]
 
@@ -151,6 +153,7 @@ def _judge_error(error: Exception | None, fault: Fault, calls: faults.Calls) -> 
         return
     cause = error.__cause__ if isinstance(error, SaveError) else error
     is_survived = fault.is_survived and calls.hits[0].kind is not Kind.SYNC  # which is never repeated
+    is_survived = is_survived and not _is_closed_twice(cause, calls.hits[0])
     if is_survived or not _is_fitting(cause, fault, calls.hits[0]):
         yield f"it raised {''.join(traceback.format_exception(error))}"
 
@@ -158,10 +161,15 @@ def _judge_error(error: Exception | None, fault: Fault, calls: faults.Calls) -> 
 def _is_fitting(error: BaseException | None, fault: Fault, call: Call) -> bool:
     if _CATALOG in call.path or call.kind is Kind.LOCK:  # SQLite does not tell errno, and takes EIO for damage
         return isinstance(error, StorageError | CatalogError)
+    if _is_closed_twice(error, call):
+        return True
     expected = DiskFullError if fault.error in (errno.ENOSPC, errno.EDQUOT) else StorageError
-    # The standard library's `rmtree` closes a directory a second time if that failed, and tells of the second failure.
-    codes = {fault.error, errno.EBADF} if call.kind is Kind.CLOSE else {fault.error}
-    return type(error) is expected and error.errno in codes and bool(error.path)
+    return type(error) is expected and error.errno == fault.error and bool(error.path)
+
+
+def _is_closed_twice(error: BaseException | None, call: Call) -> bool:
+    """The standard library's `rmtree` closes a directory again if that failed, and tells of the second failure."""
+    return call.kind is Kind.CLOSE and isinstance(error, StorageError) and error.errno == errno.EBADF
 
 
 def _judge_syncs(fault: Fault, calls: faults.Calls, *, is_heard: bool) -> Iterator[str]:
@@ -217,15 +225,16 @@ def _look(ckpts: mc.CheckpointManager, must: frozenset[int], may: frozenset[int]
     assert (ckpts.monitor, ckpts._experiment.keep) == ("loss", "last(100)"), "the experiment has lost its settings"
     for info in infos:
         _look_at(workspace, info)
+    for info in (*infos, *scan.checkpoints):
+        if info.step == 1:
+            assert info.pinned, "a checkpoint is not pinned any more"
+            assert info.aliases == ("good",), "an alias is lost"
 
 
 def _look_at(workspace: Workspace, info: CheckpointInfo) -> None:
     loaded, expected = mc.load(workspace.store.directory(info)), state_of(info.step)
     assert np.array_equal(loaded["weight"], expected["weight"]), f"{info.ref} is damaged"
     assert loaded["meta"] == expected["meta"], f"{info.ref} is damaged"
-    if info.step == 1:
-        assert info.pinned, "a checkpoint is not pinned any more"
-        assert info.aliases == ("good",), "an alias is lost"
 
 
 def _go_on(ckpts: mc.CheckpointManager) -> None:
@@ -239,11 +248,15 @@ def _go_on(ckpts: mc.CheckpointManager) -> None:
 
 def _leftovers(root: str) -> list[str]:
     """What belongs to no checkpoint and to no deletion that can be undone."""
-    found = [*Path(root).glob(".staging/*"), *Path(root, EXPERIMENT).rglob(".mckpt-*.tmp")]
+    found = [*Path(root).glob(".staging/*"), *_temporaries(os.path.join(root, EXPERIMENT))]
     found += Path(root).glob(".trash/*.deleting")
     found += [entry for entry in Path(root).glob(".trash/*") if not list(entry.glob("step-*"))]
     found += Path(root).glob("catalog.db.damaged-*")
     return [str(path) for path in found]
+
+
+def _temporaries(directory: str) -> list[Path]:
+    return [path for path in Path(directory).rglob(".mckpt-*.tmp") if LITTER[:16] not in path.name]
 
 
 def _left_open(root: str) -> list[str]:

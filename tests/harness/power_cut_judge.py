@@ -51,7 +51,7 @@ def _problems(root: str, windows: Mapping[str, Sequence[View]]) -> Iterator[str]
     yield from aftermath.complaints(root)
     age(root)
     recover(root)
-    yield from (f"left behind: {path}" for path in aftermath._leftovers(root))
+    yield from (f"left behind: {path}" for path in aftermath.leftovers(root))
     _use(root)
     seen = look(root)
     reindex(root)

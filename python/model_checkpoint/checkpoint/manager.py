@@ -71,6 +71,8 @@ class CheckpointManager:
         experiment: Which experiment; created if it does not exist.
         monitor: The metric that says which checkpoint is best; None for what the experiment has.
         mode: Whether less (``"min"``) or more (``"max"``) of it is better.
+        config: What the experiment was made with, as JSON values: hyperparameters, paths, versions. Experiments are
+            compared by it. None leaves what is stored.
         keep: What to keep after each save; None keeps everything.
         save_when: What `should_save` answers.
         backend: Name of the storage backend; ``"safetensors"``, ``"pytorch"``, or one registered by
@@ -102,6 +104,7 @@ class CheckpointManager:
         experiment: str = "default",
         monitor: str | None = None,
         mode: Mode = "min",
+        config: Mapping[str, object] | None = None,
         keep: Keep | None = None,
         save_when: SaveWhen | None = None,
         backend: str = "safetensors",
@@ -124,7 +127,7 @@ class CheckpointManager:
         self._resumed_from: str | None = None
         arena = SnapshotArena(memory_budget_bytes)
         with ExitStack() as opened:
-            self._workspace, self._experiment = _open(root, experiment, monitor, mode, keep)
+            self._workspace, self._experiment = _open(root, experiment, monitor, mode, keep, config)
             opened.callback(self._workspace.close)
             opened.callback(arena.close)
             for policy in (keep, save_when):
@@ -638,17 +641,22 @@ EnhancedCheckpointManager = CheckpointManager
 
 
 def _open(
-    root: str | os.PathLike[str], experiment: str, monitor: str | None, mode: Mode, keep: Keep | None
+    root: str | os.PathLike[str],
+    experiment: str,
+    monitor: str | None,
+    mode: Mode,
+    keep: Keep | None,
+    config: Mapping[str, object] | None,
 ) -> tuple[Workspace, ExperimentInfo]:
     """Open the store and join the experiment; a catalog that turns out to be damaged only then is rebuilt."""
     workspace = Workspace.open(root)
     text = None if keep is None else str(keep)
     try:
         try:
-            return workspace, workspace.join(experiment, monitor=monitor, mode=mode, keep=text)
+            return workspace, workspace.join(experiment, monitor=monitor, mode=mode, keep=text, config=config)
         except CatalogDamagedError:
             workspace.repair()
-            return workspace, workspace.join(experiment, monitor=monitor, mode=mode, keep=text)
+            return workspace, workspace.join(experiment, monitor=monitor, mode=mode, keep=text, config=config)
     except BaseException:
         workspace.close()
         raise

@@ -6,9 +6,9 @@ import dataclasses
 import fcntl
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from model_checkpoint.analytics.compaction import Compactor
@@ -103,7 +103,15 @@ class Workspace:
 
     # --- one experiment -----------------------------------------------------------------------------------------------
 
-    def join(self, name: str, *, monitor: str | None, mode: Mode, keep: str | None) -> ExperimentInfo:
+    def join(
+        self,
+        name: str,
+        *,
+        monitor: str | None,
+        mode: Mode,
+        keep: str | None,
+        config: Mapping[str, object] | None = None,
+    ) -> ExperimentInfo:
         """Begin to use an experiment: create it, or change its settings to those given.
 
         Args:
@@ -111,6 +119,7 @@ class Workspace:
             monitor: Its metric; None leaves metric and mode as they are.
             mode: Whether less or more of the metric is better.
             keep: The text of its policy; None leaves it as it is.
+            config: What the user wants to find again, as JSON values; None leaves it as it is.
 
         Returns:
             The settings as they are now. Store and catalog have the same checkpoints then.
@@ -122,6 +131,8 @@ class Workspace:
             settings = dataclasses.replace(settings, monitor=monitor, mode=mode)
         if keep is not None:
             settings = dataclasses.replace(settings, keep=keep)
+        if config is not None:
+            settings = dataclasses.replace(settings, config=MappingProxyType(dict(config)))
         if settings != stored:
             self.store.write_experiment(settings)
         if settings != listed:
@@ -322,4 +333,5 @@ def _alone_in(directory: str) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(fd)
+        with suppress(OSError):  # nothing was written to it
+            os.close(fd)

@@ -22,6 +22,7 @@ COMMANDS = {
     "show": "show",
     "best": "best",
     "metrics": "metrics",
+    "compare": "compare",
     "query": "query",
     "verify": "verify",
     "scrub": "scrub",

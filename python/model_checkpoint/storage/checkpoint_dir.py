@@ -23,6 +23,7 @@ from model_checkpoint.storage.state_tree import flatten, references, unflatten
 from model_checkpoint.types import Receipt, VerifyLevel
 from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.presence import is_directory, is_present
+from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = [
     "DEFAULT_BACKEND",
@@ -219,7 +220,9 @@ def _backend_state(contents: Contents) -> Any:
     name = state_file_name(backend)
     if all(file.name != name for file in contents.manifest.files):
         raise FormatError(f"the checkpoint has no {name}", path=contents.manifest_file.path, rule="files")
-    return backend.load(os.path.join(contents.directory, name))
+    path = os.path.join(contents.directory, name)
+    with storage_errors(f"the backend {type(backend).__name__} cannot read the file", path):
+        return backend.load(path)
 
 
 def verify(path: str | os.PathLike[str]) -> VerifyReport | CheckpointVerifyReport:

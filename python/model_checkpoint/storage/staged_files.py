@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -167,6 +168,8 @@ class BackendFile:
         try:
             file = open_regular(path, nofollow=True)
         except (StorageError, FormatError) as error:
+            if isinstance(error, StorageError) and error.errno != errno.ENOENT:
+                raise
             raise StateError(f"the backend {type(self.backend).__name__} has not written {path}: {error}") from error
         _native.sync_file(file.fd, path)
         return FileInfo(self.name, file.nbytes, blob_digest(path), "blob")

@@ -154,9 +154,10 @@ class Store:
             StorageError: The file system failed.
         """
         sync_directory(self._experiment(experiment))
-        for directory in (self._annotations(experiment), self.staging.directory):  # the latter: both ends of the rename
+        for directory in (self._annotations(experiment), self.staging.directory):
             if is_directory(directory):
                 sync_directory(directory)
+        self.trash.settle()  # checkpoints come from there, too: a rename is durable when both of its ends are
 
     # --- deletion -----------------------------------------------------------------------------------------------------
 

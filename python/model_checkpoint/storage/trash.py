@@ -214,7 +214,6 @@ class Trash:
             if is_present(entry.checkpoint):
                 raise
             raise CheckpointNotFoundError(f"{entry.path} is not in the trash any more", ref=entry.id) from error
-        sync_directory(self.directory)  # or a power cut could bring it back, to be restored, without its files
         self._finish(doomed)
 
     def purge_expired(self, now: datetime | None = None) -> tuple[TrashEntry, ...]:
@@ -250,12 +249,36 @@ class Trash:
             entry = _try_read(doomed)
         except StorageError:  # it may never be readable again, and shall not keep the store from being opened
             entry = None
+        self._settle(doomed, entry)
         if entry is not None:
             if is_directory(entry.checkpoint, follow=False):
                 remove_tree(entry.checkpoint)
             if not is_present(os.path.join(self._root, entry.path)):  # else somebody has just restored it
                 self._forget(entry)
         remove_tree(doomed)
+
+    def settle(self) -> None:
+        """Make durable what the trash holds: whoever moved it there, or out of it, may have been killed before.
+
+        Raises:
+            StorageError: The file system failed.
+        """
+        for name in self._names():
+            directory = os.path.join(self.directory, name)
+            if is_directory(directory, follow=False):
+                with _unless_purged():
+                    sync_directory(directory)
+
+    def _settle(self, doomed: str, entry: TrashEntry | None) -> None:
+        """Make durable what has brought a checkpoint here, or a power cut could bring it back without its files.
+
+        Whoever moved it to the trash, or marked it, may have been killed before.
+        """
+        sync_directory(self.directory)  # the mark
+        with _unless_purged():
+            sync_directory(doomed)
+        if entry is not None and is_directory(origin := os.path.join(self._root, os.path.dirname(entry.path))):
+            sync_directory(origin)
 
     def _names(self) -> list[str]:
         with storage_errors("cannot list the trash", self.directory):

@@ -105,7 +105,8 @@ def _create(directory: str, mode: int | None) -> TemporaryFile:
         if mode is not None:
             os.fchmod(fd, mode)
     except OSError:
-        os.close(fd)
+        with contextlib.suppress(OSError):
+            os.close(fd)
         _remove(path)
         raise
     return TemporaryFile(fd, path)

@@ -59,7 +59,7 @@ def open_regular(path: str | os.PathLike[str], *, nofollow: bool = False) -> Reg
     try:
         status = os.fstat(fd)
     except OSError as error:
-        os.close(fd)
+        RegularFile(fd, text, 0)  # closes it
         raise StorageError.from_os_error(error, "cannot look at the file", path=text) from error
     file = RegularFile(fd, text, status.st_size)
     if not stat.S_ISREG(status.st_mode):

@@ -5,24 +5,20 @@ Without words, against all; else against those whose names contain one. Ends wit
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
-from pathlib import Path
 
+from tests.harness.memory_place import memory_place
 from tests.harness.mutants.catalog import MUTANTS
 from tests.harness.mutants.package_copy import PackageCopy
 from tests.harness.mutants.runner import kill
 from tests.harness.mutants.table import aligned
 
-_PLACE = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-
 
 def main(words: list[str]) -> int:
     chosen = [mutant for mutant in MUTANTS if not words or any(word in mutant.name for word in words)]
     verdicts = []
-    with tempfile.TemporaryDirectory(dir=_PLACE, prefix="mckpt-mutants-") as directory:
-        package = PackageCopy(Path(directory, "package"))
+    with memory_place("mutants") as directory:
+        package = PackageCopy(directory / "package")
         for mutant in chosen:
             verdicts.append(kill(package, mutant))
             print(aligned(verdicts[-1:]), file=sys.stderr, flush=True)

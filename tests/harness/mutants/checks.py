@@ -90,7 +90,7 @@ MUTANTS = (
         "storage/contents.py",
         "        if sorted(numbers) != [(number, count) for number in range(1, count + 1)]:\n",
         "        if False:\n",
-        (Test(f"{_CHECKPOINTS}::test_a_missing_shard_is_missed"),),
+        (Test("tests/crash/test_mutants.py::test_a_manifest_that_names_two_of_three_shards_is_refused"),),
     ),
     Mutant(
         "values change before everything is verified",

@@ -144,8 +144,8 @@ MUTANTS = (
         "close() says nothing of a save that failed",
         "a training ends in the belief that its last checkpoint is there",
         "checkpoint/manager.py",
-        "            self._metrics.flush()\n            self._saver.slot.raise_failure()\n",
-        "            self._metrics.flush()\n",
+        "            finally:\n                self._saver.slot.raise_failure()\n",
+        "            finally:\n                pass\n",
         (Test(f"{_MANAGER}::test_a_failed_save_is_raised_at_close"),),
     ),
     Mutant(
@@ -170,6 +170,6 @@ MUTANTS = (
         "storage/commit.py",
         "    if free < needed:\n",
         "    if False:\n",
-        (Test("tests/crash/test_commit.py::test_a_full_disk_is_reported_and_harms_nothing"),),
+        (Test("tests/crash/test_mutants.py::test_a_checkpoint_that_does_not_fit_is_refused_before_the_first_byte"),),
     ),
 )

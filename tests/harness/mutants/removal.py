@@ -65,7 +65,7 @@ MUTANTS = (
         "checkpoint/retention.py",
         "    if not plan.kept:\n",
         "    if False:\n",
-        (Test(_RETENTION), Test("tests/unit/checkpoint/test_cleaning.py")),
+        (Test("tests/crash/test_mutants.py::test_a_plan_that_keeps_nothing_is_not_carried_out"),),
     ),
     Mutant(
         "a deletion does not ask whether somebody reads",
@@ -132,7 +132,7 @@ MUTANTS = (
         "        for item in self._without_manifest():\n"
         '            __import__("shutil").rmtree(os.path.join(self.root, item.path))\n'
         "        return",
-        (Test(f"{_STORE}::test_recovery_finishes_what_was_interrupted_and_spares_the_young"), Test(_STORE)),
+        (Test(f"{_STORE}::test_a_scan_reports_what_it_cannot_trust_and_touches_nothing"),),
     ),
     Mutant(
         "recovery leaves removals unfinished",

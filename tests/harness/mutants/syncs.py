@@ -113,8 +113,8 @@ MUTANTS = (
         "a removal for good does not sync the trash before it begins",
         "half a checkpoint can be restored after a power cut",
         "storage/trash.py",
-        "        sync_directory(self.directory)  # or",
-        "        # or",
+        "        sync_directory(self.directory)  # the mark",
+        "        # the mark",
         _FOR_GOOD,
     ),
     Mutant(

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-import tempfile
-from pathlib import Path
 
+from tests.harness.memory_place import memory_place
 from tests.harness.simulator.campaign import BROKEN, NAMES, Effort, run, without_syncs
-
-_PLACE = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+from tests.harness.simulator.recording import OperationFailedError
 
 
 def main() -> int:
@@ -31,11 +28,15 @@ def main() -> int:
     parser.add_argument("--omit-syncs", action="store_true", help="say instead whether each sync is needed")
     given = parser.parse_args()
     effort = Effort(given.cuts, given.followed, given.repeated, given.later_cuts)
-    with tempfile.TemporaryDirectory(dir=_PLACE, prefix="mckpt-simulator-") as base:
+    with memory_place("simulator") as base:
         if given.omit_syncs:
-            print(json.dumps({"omitted": without_syncs(Path(base), given.operations[0])}, indent=1))
+            print(json.dumps({"omitted": without_syncs(base, given.operations[0])}, indent=1))
             return 0
-        outcome = run(Path(base), given.operations, effort, seed=given.seed, stop_early=given.stop_early)
+        try:
+            outcome = run(base, given.operations, effort, seed=given.seed, stop_early=given.stop_early)
+        except OperationFailedError as error:  # although nobody has cut the power
+            print(error, file=sys.stderr)
+            return BROKEN
     print(json.dumps(outcome.as_dict(), indent=1))
     return BROKEN if outcome.violations else 0
 

@@ -6,6 +6,7 @@ which the power is cut, so that what the first one left unsynced may still be lo
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 import re
@@ -40,7 +41,8 @@ class Effort:
     """How much to try.
 
     Attributes:
-        cuts: Power cuts at each moment of an operation, at most.
+        cuts: Power cuts at each moment of an operation, at most. At least two: those after which everything or nothing
+            that was pending has reached the disk.
         followed: How many moments of each operation to kill it at, and to go on from.
         repeated: How many power cuts in each operation to go on from.
         later_cuts: Power cuts at each moment of what follows, at most.
@@ -50,6 +52,13 @@ class Effort:
     followed: int = 0
     repeated: int = 0
     later_cuts: int = 2
+
+    def __post_init__(self) -> None:
+        """Raises:
+        ValueError: There are fewer than two cuts at a moment.
+        """
+        if min(self.cuts, self.later_cuts) < 2:
+            raise ValueError("at each moment there are at least two power cuts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +85,12 @@ class Outcome:
     """What came of it.
 
     Attributes:
-        states: States of the disk that were judged, all distinct, by kind of case.
+        states: States of the disk that were judged, by kind of case. They are distinct: none holds the same files after
+            the same acknowledgements as another one.
         recoveries: How many of them had another catalog or other files than all before, so that recovery ran.
         seconds: How long it took.
         problems: What was wrong, by example, and how often.
+        violations: States in which something was.
     """
 
     states: Counter[str] = field(default_factory=Counter)
@@ -144,7 +155,7 @@ class _Campaign:
         self._effort, self._rng = effort, rng
         self._judge = Judge(base)
         self._stores: dict[str, Tree] = {}
-        self._seen: set[object] = set()
+        self._seen: set[int] = set()
 
     # --- cases --------------------------------------------------------------------------------------------------------
 
@@ -164,8 +175,8 @@ class _Campaign:
         operations = recorder.run(_WORKLOADS, "operate", operation=name)
         disk = _after(start, operations)
         _check_model(disk, recorder.work)
-        before, after = self._judge.view(start), self._judge.view(disk.seen())
-        return Case(name, start, operations, 0, lambda said: Promise((before, after), _final(said, after)))
+        before, after = self._judge.views(start)[0], self._judge.views(disk.seen())[0]
+        return Case(name, start, operations, 0, lambda said: Promise((before, after), _final(said, (after,))))
 
     def _store(self, recorder: Recorder, store: str) -> Tree:
         if store not in self._stores:
@@ -197,13 +208,13 @@ class _Campaign:
         return recorder.run(_WORKLOADS, "go_on")
 
     def _with_promise(self, case: Case, first: Promise, start: Tree, end: Tree) -> Case:
-        before, after = self._judge.view(start), self._judge.view(end)
-        later = (before, after)
+        (before, *before_indexed), (after, *after_indexed) = self._judge.views(start), self._judge.views(end)
+        later = (before, after, *before_indexed, *after_indexed)
 
         def promise(said: tuple[str, ...]) -> Promise:
             if workloads.OPENED not in said:
                 return Promise((*first.views, *later), tuple((name, (*views, *later)) for name, views in first.final))
-            return Promise(later, _final(said[said.index(workloads.OPENED) + 1 :], after))
+            return Promise(later, _final(said[said.index(workloads.OPENED) + 1 :], (after, *after_indexed)))
 
         return replace(case, promise=promise)
 
@@ -220,12 +231,13 @@ class _Campaign:
         self.outcome.seconds += time.perf_counter() - began
 
     def _judge_cuts(self, kind: str, case: Case, limit: int) -> None:
+        promise = functools.cache(case.promise)
         for at, said, tree in self._states(case, limit):
-            key = (said, frozenset((path, content and content.digest) for path, content in tree.items()))
+            key = hash((said, frozenset((path, content and content.digest) for path, content in tree.items())))
             if key not in self._seen:
                 self._seen.add(key)
                 self.outcome.states[kind] += 1
-                self._note(case, at, self._judge.problems(tree, case.promise(said)))
+                self._note(case, at, self._judge.problems(tree, promise(said)))
             if self._stop_early and self.outcome.violations:
                 return
 
@@ -292,5 +304,5 @@ def _said(operations: Iterable[Operation]) -> tuple[str, ...]:
     return tuple(operation.text for operation in operations if isinstance(operation, Acknowledge))
 
 
-def _final(said: Iterable[str], after: View) -> tuple[tuple[str, tuple[View, ...]], ...]:
-    return tuple((text, (after,)) for text in said)
+def _final(said: Iterable[str], views: tuple[View, ...]) -> tuple[tuple[str, tuple[View, ...]], ...]:
+    return tuple((text, views) for text in said)

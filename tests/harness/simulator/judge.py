@@ -17,8 +17,8 @@ from pathlib import Path
 from model_checkpoint.checkpoint.reindex import reindex
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.errors import CatalogDamagedError
-from model_checkpoint.types import CheckpointState
-from tests.harness.sample_store import EXPERIMENTS, View, age, manager, save_one, view
+from tests.harness.aftermath import NEXT, leftovers, use
+from tests.harness.sample_store import EXPERIMENTS, View, age, view
 from tests.harness.simulator.disk import Content, Tree
 
 __all__ = ["Judge", "Promise", "read_tree", "write_tree"]
@@ -26,11 +26,9 @@ __all__ = ["Judge", "Promise", "read_tree", "write_tree"]
 logging.getLogger("model_checkpoint").addHandler(logging.NullHandler())  # it has much to say of what it finds
 
 _CATALOG = ("catalog.db", "catalog.db-journal")
-_NEXT = 50
-"""The step of the save after a power cut."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Promise:
     """What may be seen after a power cut.
 
@@ -47,7 +45,7 @@ class Promise:
         """What is not as promised."""
         for key in sorted(set().union(seen, *self.views)):
             allowed = {repr(view.get(key)) for view in self._allowed(key)}
-            if repr(seen.get(key)) not in allowed and not key.partition("/")[2].startswith(f"{_NEXT} "):
+            if repr(seen.get(key)) not in allowed and not key.partition("/")[2].startswith(f"{NEXT} "):
                 yield f"{key} is {seen.get(key)!r}, not {' or '.join(sorted(allowed))}"
         before, after, now = (_checkpoints(view) for view in (*self.views[:2], seen))
         if before - after - now and after - before - now:
@@ -61,7 +59,7 @@ def _checkpoints(view: View) -> set[str]:
     return {key for key in view if key.endswith(" state")}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Findings:
     """What there is to see of a store after recovery, at once and after a reindex, and what is wrong with it anyway.
 
@@ -71,6 +69,13 @@ class _Findings:
     problems: tuple[str, ...]
     seen: View | None = None
     indexed: View | None = None
+
+    def measured_by(self, promise: Promise) -> Iterator[str]:
+        """All that is wrong, given a promise."""
+        yield from self.problems
+        if self.seen is not None and self.indexed is not None:
+            yield from promise.broken_by(self.seen)
+            yield from (f"after a reindex, {problem}" for problem in promise.broken_by(self.indexed))
 
 
 class Judge:
@@ -94,6 +99,7 @@ class Judge:
         self._paths: dict[bytes, Path] = {}
         self._catalogs: dict[tuple[bytes, ...], bytes | None] = {}
         self._known: dict[object, _Findings] = {}
+        self._judged: dict[tuple[_Findings, Promise], list[str]] = {}
         self.recoveries = 0
 
     def problems(self, tree: Tree, promise: Promise) -> list[str]:
@@ -104,10 +110,9 @@ class Judge:
             found = self._recovered(tree)
             if key is not None:
                 self._known[key] = found
-        if found.seen is None or found.indexed is None:
-            return list(found.problems)
-        after_reindex = [f"after a reindex, {problem}" for problem in promise.broken_by(found.indexed)]
-        return [*promise.broken_by(found.seen), *found.problems, *after_reindex]
+        if (found, promise) not in self._judged:
+            self._judged[found, promise] = list(found.measured_by(promise))
+        return self._judged[found, promise]
 
     def _recovered(self, tree: Tree) -> _Findings:
         self._put(tree)
@@ -149,12 +154,17 @@ class Judge:
         except sqlite3.DatabaseError:
             return None
 
-    def view(self, tree: Tree) -> View:
-        """What there is to see of a tree after recovery."""
+    def views(self, tree: Tree) -> tuple[View, View]:
+        """What there is to see of a tree after recovery, and after a reindex: of what a killed process has said of a
+        checkpoint, the catalog may know nothing before.
+        """
         self._put(tree)
         root = str(self._work / "runs")
         reopen(root)
-        return view(root)
+        _separate(root)
+        seen = view(root)
+        reindex(root)
+        return seen, view(root)
 
     def changed_pool(self) -> list[Path]:
         """Files that are not what they were: recovery has written to what it must not touch."""
@@ -186,7 +196,7 @@ class Judge:
         try:
             seen = view(root)
             problems += _look_again(root)
-            _use(root)
+            use(root)
             reindex(root)
             contents = {key: value for key, value in seen.items() if key.endswith(" content")}
             return _Findings(tuple(problems), seen, {**contents, **view(root, deep=False)})
@@ -212,36 +222,7 @@ def _look_again(root: str) -> Iterator[str]:
     yield from (f"a second recovery changed {path}" for path in sorted(before ^ _described(root)))
     age(root)
     reopen(root)
-    yield from (f"left behind: {path}" for path in _strays(root))
-
-
-def _use(root: str) -> None:
-    """The next save works, in each experiment, and is what comes last."""
-    for experiment in EXPERIMENTS:
-        with manager(root, experiment) as ckpts:
-            saved = save_one(ckpts, _NEXT).result()
-            latest = ckpts.latest
-            assert latest is not None
-            assert latest.id == saved.id, f"{latest.ref} is the latest, not {saved.ref}"
-            assert ckpts.load(_NEXT)["weight"][0] == _NEXT
-
-
-def _strays(root: str) -> list[str]:
-    """What is in a store and belongs to nothing."""
-    with Workspace.open(root) as workspace:
-        infos = workspace.catalog.list(states=tuple(CheckpointState))
-    ours = {*_CATALOG, ".staging", ".trash"}
-    for experiment in EXPERIMENTS:
-        inside = ("experiment.json", ".annotations", ".annotations/.lock")
-        ours |= {experiment, *(f"{experiment}/{name}" for name in inside)}
-    for info in infos:
-        ours |= {info.path, f"{info.experiment}/.annotations/{info.id}.json"}
-        if info.path.startswith(".trash/"):
-            entry = os.path.dirname(info.path)
-            ours |= {entry, f"{entry}/trash.json"}
-    whole = tuple(f"{info.path}/" for info in infos)
-    found = read_tree(Path(root)).keys() - ours
-    return sorted(path for path in found if not path.startswith((*whole, "catalog.db.damaged-")))
+    yield from (f"left behind: {path}" for path in leftovers(root))
 
 
 # --- trees ------------------------------------------------------------------------------------------------------------
@@ -316,14 +297,12 @@ def _rows(path: str, *, check: bool = False) -> bytes:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         if check and connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("it is damaged")
-        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return repr([(table, _rows_of(connection, table)) for table in tables if table != "audit_log"]).encode()
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        rows = [(name, _rows_of(connection, name)) for (name,) in tables if name != "audit_log"]
+    return repr(rows).encode()
 
 
 def _rows_of(connection: sqlite3.Connection, table: str) -> list[str]:
-    """The rows of a table; recovery may create experiments at any time."""
-    columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-    if table == "experiments":
-        columns.remove("created_at")
-    rows = connection.execute(f"SELECT {', '.join(columns)} FROM {table}")
-    return sorted(map(repr, rows))
+    """The rows of a table; experiments without the time of their creation, for recovery may create some at any time."""
+    columns = "name, monitor, mode, keep, config" if table == "experiments" else "*"
+    return sorted(map(repr, connection.execute(f"SELECT {columns} FROM {table}")))

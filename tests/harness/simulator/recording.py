@@ -21,10 +21,14 @@ from typing import Self
 from tests.harness.simulator.operations import Operation
 from tests.harness.simulator.trace import CALLS, parse
 
-__all__ = ["Recorder", "unavailable"]
+__all__ = ["OperationFailedError", "Recorder", "unavailable"]
 
 _REPOSITORY = Path(__file__).parents[3]
 _BEGIN, _END = "BEGIN", "END"
+
+
+class OperationFailedError(Exception):
+    """What was recorded did not work."""
 
 
 def unavailable() -> str | None:
@@ -61,7 +65,7 @@ class Recorder:
         """What ``function(root=…, say=…, **arguments)`` of a module does below `work`, its root.
 
         Raises:
-            AssertionError: It failed.
+            OperationFailedError: It raised an exception.
         """
         self._spoken.write_bytes(b"")
         assert self._process.stdin is not None
@@ -70,7 +74,8 @@ class Recorder:
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         status = self._process.stdout.readline()
-        assert status == "0\n", f"{function}({arguments}) ended with status {status!r}"
+        if status != "0\n":
+            raise OperationFailedError(f"{function}({arguments}) ended with status {status!r}")
         return tuple(parse(self._between_marks(), str(self.work), str(self._spoken)))
 
     def _between_marks(self) -> Iterator[str]:

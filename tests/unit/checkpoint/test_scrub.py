@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import itertools
 import json
@@ -23,9 +24,11 @@ from model_checkpoint import _native
 from model_checkpoint.checkpoint import scrub as scrubs
 from model_checkpoint.checkpoint.scrub import Scrubber
 from model_checkpoint.checkpoint.scrub_due import Due, due
+from model_checkpoint.checkpoint.scrub_journal import read_journal
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError, StorageError
 from model_checkpoint.events import CheckpointDamaged, CheckpointVerified
+from model_checkpoint.storage import manifest as manifests
 from model_checkpoint.storage.annotations import read_annotation
 from model_checkpoint.types import CheckpointState
 from model_checkpoint.utils.clock import utc_now
@@ -210,6 +213,16 @@ def test_a_killed_scrub_goes_on_where_it_was(root):
     assert report.nbytes <= sum(size_of(root, step) for step in range(3)) - MIB + 4096
 
 
+def test_what_was_verified_since_is_read_anew(root, small_pieces):
+    """A position that a killed scrub has left does not outlive a verification: all is due again then."""
+    while not (position := read_journal(str(root)).position) or position.offset < MIB:
+        mc.scrub(root, within_s=1e-9)
+    left = (root / ".scrub.json").read_bytes()
+    mc.scrub(root)
+    (root / ".scrub.json").write_bytes(left)
+    assert mc.scrub(root).nbytes == sum(size_of(root, step) for step in range(3))
+
+
 def test_with_little_time_each_scrub_comes_a_little_further(root, small_pieces):
     """However short the time, all is read in the end, and each byte about once."""
     read, runs = 0, 0
@@ -239,6 +252,21 @@ def test_a_damaged_checkpoint_does_not_keep_others_from_their_turn(root, small_p
     assert [damage.tensor for damage in found if damage.tensor] == ["w"]
     (again,) = mc.scrub(root).left
     assert again.tensor == "w"
+
+
+def test_a_damaged_file_is_repaired_however_little_time_there_is(root, backup, small_pieces):
+    """It is read to its end: what was found only later could keep it from being repaired, each time anew."""
+    good, path = contents(root), place(root, 0) / "model.safetensors"
+    first, *_, last = chunks_of(path)
+    flip(path, first.offset)
+    flip(path, last.offset)
+    found = []
+    while not verified(root, 0):
+        report = mc.scrub(root, within_s=1e-9, copies=[backup], repair=True)
+        assert report.left == ()
+        found.extend(report.repaired)
+    assert len(found) == 2
+    assert contents(root) == good
 
 
 def test_damage_that_an_earlier_scrub_found_is_not_forgotten(root, small_pieces):
@@ -595,13 +623,19 @@ def test_the_manifest_of_another_checkpoint_is_no_copy(root, backup):
     assert found.copy is None
 
 
+def test_a_stray_takes_no_manifest_of_another_checkpoint(root, backup):
+    """The catalog does not know which it was, but the place does."""
+    path = place(root, 1) / "manifest.json"
+    flip(path, 500)
+    (root / "catalog.db").unlink()
+    shutil.rmtree(place(backup, 1))
+    report = mc.scrub(root, copies=[backup], repair=True)
+    assert [(damage.ref, damage.copy) for damage in report.left] == [(f"exp/{path.parent.name}", None)]
+
+
 def test_an_exchanged_manifest_is_damage(root, backup):
     """A sound manifest of the same checkpoint, but not the one that was committed, is not what the catalog knows."""
-    from model_checkpoint.storage import manifest as manifests
-
     path = place(root, 1) / "manifest.json"
-    import dataclasses
-
     raw, _ = manifests.encode(
         dataclasses.replace(manifests.decode(path.read_bytes(), path="m"), metadata={"forged": "yes"})
     )

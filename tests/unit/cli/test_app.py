@@ -21,6 +21,7 @@ EVERY_COMMAND = {
     "show": ["digits:best"],
     "best": ["digits"],
     "metrics": ["digits"],
+    "compare": ["digits", "-m", "val_loss"],
     "query": ["SELECT count(*) FROM checkpoints"],
     "verify": ["digits:best"],
     "scrub": [],

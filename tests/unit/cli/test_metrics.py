@@ -93,8 +93,9 @@ def test_a_query_that_fails_says_why(mckpt, logged, sql, words):
 
 
 def test_a_course_shows_gaps_and_flat_lines():
-    """A dot where nothing is finite; the lowest bar where nothing changes."""
+    """A blank where nothing is finite; the lowest bar where nothing changes; several courses on one scale."""
     assert sparkline([]) == ""
     assert sparkline([1.0, 1.0]) == "▁▁"
-    assert sparkline([0.0, math.nan, 1.0, math.inf]) == "▁·█·"
+    assert sparkline([0.0, math.nan, 1.0, math.inf]) == "▁ █ "
+    assert sparkline([0.0, 5.0, 20.0], bounds=(0.0, 10.0)) == "▁▅█"
     assert len(sparkline(list(range(1000)))) == 24

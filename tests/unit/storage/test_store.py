@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
 import re
 import shutil
@@ -395,3 +396,42 @@ def test_commits_are_ordered_by_sequence_and_not_by_step(store, log):
     for step in (700, 100, 500):
         add(store, log, step=step)
     assert [info.step for info in store.scan().checkpoints] == [700, 100, 500]
+
+
+def test_a_record_that_cannot_be_read_now_is_not_an_empty_trash(store, log, monkeypatch):
+    """Who looks for a checkpoint hears of the disk, not that it is gone: its row in the catalog depends on that."""
+    info = add(store, log)
+    store.delete(info)
+    pread = os.pread
+
+    def fail(fd, *args):
+        if os.readlink(f"/proc/self/fd/{fd}").endswith("trash.json"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return pread(fd, *args)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pread", fail)
+        for look in (lambda: store.trash.find(info.id), store.scan):
+            with pytest.raises(StorageError) as caught:
+                look()
+            assert caught.value.errno == errno.EIO
+        assert store.purge_expired() == ()
+    assert store.restore(info.id) == info
+
+
+def test_an_annotation_that_cannot_be_read_now_is_not_an_empty_one(store, log, monkeypatch):
+    """A change of a tag must not lose a pin because the disk failed for a moment."""
+    info = add(store, log)
+    store.annotate(info, lambda said: dataclasses.replace(said, pinned=True))
+    stat = os.stat
+
+    def fail(path, *args, **kwargs):
+        if str(path).endswith(f"{info.id}.json"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return stat(path, *args, **kwargs)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "stat", fail)
+        with pytest.raises(StorageError):
+            store.annotate(info, lambda said: dataclasses.replace(said, tags={"team": "blue"}))
+    assert store.annotation(info).pinned
