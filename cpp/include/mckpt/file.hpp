@@ -108,7 +108,8 @@ class PageCacheProbe {
 };
 
 // A private, copy on write mapping of a file's first `length` bytes. Writes change private pages, never the file.
-// Touching it after somebody has truncated the file kills the process: map only files that nobody changes.
+// Touching it after somebody has truncated the file raises SIGBUS, which ends the process except under a guard
+// (mckpt/fault_guard.hpp); this library's own loops have one. For the rest, map only files that nobody changes.
 class MappedFile {
  public:
   // kTruncated if the file is shorter than `length`.

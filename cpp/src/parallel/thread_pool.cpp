@@ -26,12 +26,14 @@ thread_local bool this_thread_is_worker = false;
 void forget_pool() { current_pool.store(nullptr); }
 [[maybe_unused]] const int kForkHandler = pthread_atfork(nullptr, nullptr, forget_pool);
 
-// Signals are for the program's own threads.
+// Signals are for the program's own threads, but for those that a thread brings upon itself: blocked, they would end
+// the process without their handlers, Python's faulthandler for one.
 class BlockedSignals {
  public:
   BlockedSignals() noexcept {
     sigset_t all;
     sigfillset(&all);
+    for (const int signal : {SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP}) sigdelset(&all, signal);
     pthread_sigmask(SIG_SETMASK, &all, &before_);
   }
   ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }

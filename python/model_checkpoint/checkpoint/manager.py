@@ -452,7 +452,8 @@ class CheckpointManager:
             ref: Which; see `info`.
             into: What to load into, in place: a dict of parts, or one part. Of a dict only its keys are loaded.
             device: Where torch tensors shall lie.
-            mmap: Return views of private mappings, which they keep alive, instead of owned memory.
+            mmap: Return views of private mappings, which they keep alive, instead of owned memory. Nobody may truncate
+                the files meanwhile: reading a view of lost bytes ends the process.
             verify: ``"full"`` checks every SHA-256, ``"fast"`` every CRC-32C, ``"none"`` only manifest and headers.
             components: The parts to load; None for all.
             strict: With ``into``: whether everything must fit.

@@ -174,7 +174,8 @@ def load(
         into: What to load into, in place: tensors, modules, anything with ``load_state_dict``, and containers of such
             things and of plain values. Of a dict only its keys are loaded.
         device: Where torch tensors shall lie.
-        mmap: Return views of private mappings of the files, which they keep alive, instead of owned memory.
+        mmap: Return views of private mappings of the files, which they keep alive, instead of owned memory. Nobody may
+            truncate these files meanwhile: see `load_file`.
         verify: ``"full"`` checks every SHA-256, ``"fast"`` every CRC-32C of tensors, ``"none"`` only manifest and
             headers.
         strict: Whether ``into`` must have everything that the checkpoint has, and the reverse.

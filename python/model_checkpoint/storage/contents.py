@@ -86,6 +86,15 @@ class Contents:
             if info.kind == "blob":
                 check_file(self.directory, info)
 
+    def check_lengths(self) -> None:
+        """Return if no file of tensors has shrunk since it was opened: the end of its last page would read as zeros.
+
+        Raises:
+            CorruptionError: One has.
+        """
+        for plain in self.tensor_files.values():
+            plain.check_length()
+
     @functools.cached_property
     def extra(self) -> tuple[str, ...]:
         """What lies in the directory and is not part of the checkpoint; it is never used."""
