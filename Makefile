@@ -35,7 +35,7 @@ build: .venv/.build ## compile the core and install the package, editable, into 
 
 # --- tests ------------------------------------------------------------------------------------------------------------
 
-.PHONY: test test-cpp test-crash asan tsan regression
+.PHONY: test test-cpp asan tsan regression
 test: check asan ## everything that a change must pass: quick checks, C++ tests under sanitizers, all Python tests
 	$(call say,passed so far: checks and the C++ tests under ASan and UBSan; now the Python tests)
 	@python -m pytest
@@ -52,13 +52,27 @@ tsan: .venv/.setup ## C++ tests under ThreadSanitizer
 	$(call say,building and running the C++ tests under TSan)
 	@cmake --workflow --preset tsan
 
-test-crash: build ## hundreds of kills in the middle of saves
-	$(call say,killing processes that save)
-	@python -m pytest -m crash_long
-
 regression: build ## has it become slower? This build and that of BASE=<commit>, measured in turn
 	$(call say,comparing the speed of this build with itself and with an earlier commit)
 	@python -m benchmarks.regression $(if $(BASE),--base $(BASE))
+
+# --- proof ------------------------------------------------------------------------------------------------------------
+
+.PHONY: proof test-crash fuzz field
+proof: build ## try every promise, count, write docs/reliability.md (minutes; SCALE=full: hours; some of it needs root)
+	$(call say,proving; figures go into docs/reliability.md)
+	@python -m tests.proof --scale $(or $(SCALE),proof) $(PROOF)
+
+test-crash: build ## the kills and power cuts of the proof, as many as were promised (SCALE=proof: fewer)
+	@python -m tests.proof crash --scale $(or $(SCALE),full) $(PROOF)
+
+fuzz: build ## ten million inputs made to deceive (SCALE=proof: fewer)
+	@python -m tests.proof fuzz --scale $(or $(SCALE),full) $(PROOF)
+
+field: build ## install the other packages that the proof sets us beside, and measure that part alone
+	$(call say,installing the group field: jax and orbax-checkpoint are large)
+	@python -m pip install --quiet --constraint constraints.txt --group field
+	@python -m tests.proof field --scale $(or $(SCALE),proof) $(PROOF)
 
 # --- checks -----------------------------------------------------------------------------------------------------------
 

@@ -35,6 +35,14 @@ missing_packages() {
   echo '#include <gtest/gtest.h>' | g++ -x c++ -E - >/dev/null 2>&1 || echo libgtest-dev
 }
 
+# What only the tests of power cuts need: the file systems that they make, and what records the simulated ones.
+optional_packages() {
+  command -v strace >/dev/null || echo strace
+  command -v mkfs.ext4 >/dev/null || echo e2fsprogs
+  command -v mkfs.xfs >/dev/null || echo xfsprogs
+  command -v mkfs.btrfs >/dev/null || echo btrfs-progs
+}
+
 install_packages() {
   local install=(apt-get install --yes --no-install-recommends "$@")
   command -v apt-get >/dev/null || fail "these are missing (Debian's names): $*"
@@ -49,6 +57,11 @@ if ((${#missing[@]})); then
   install_packages "${missing[@]}"
   mapfile -t missing < <(missing_packages)
   ((${#missing[@]} == 0)) || fail "still missing: ${missing[*]} (Python 3.11 or later is needed)"
+fi
+
+mapfile -t missing < <(optional_packages)
+if ((${#missing[@]})) && [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
+  install_packages "${missing[@]}"
 fi
 
 if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then

@@ -6,6 +6,8 @@
 #include "buffer.hpp"
 #include "mckpt/chunk_table.hpp"
 #include "mckpt/digest.hpp"
+#include "mckpt/error.hpp"
+#include "mckpt/fault_guard.hpp"
 
 namespace py = pybind11;
 
@@ -16,12 +18,16 @@ using Access = PinnedBuffers::Access;
 
 py::bytes as_bytes(bytes_view bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
+void check_not_lost(const std::byte* lost) {
+  if (lost != nullptr) throw Error(ErrorCode::kTruncated, "the bytes are mapped from a file that has shrunk");
+}
+
 py::bytes digest(const py::object& data) {
   const PinnedBuffer pinned(data, Access::kRead);
   digest256 result;
   {
     const py::gil_scoped_release released;  // the buffer is pinned
-    result = sha256(pinned.bytes());
+    check_not_lost(lost_address([&] { result = sha256(pinned.bytes()); }));
   }
   return as_bytes(result);
 }
@@ -29,7 +35,9 @@ py::bytes digest(const py::object& data) {
 std::uint32_t checksum(const py::object& data, std::uint32_t crc) {
   const PinnedBuffer pinned(data, Access::kRead);
   const py::gil_scoped_release released;  // the buffer is pinned
-  return crc32c(pinned.bytes(), crc);
+  std::uint32_t result = 0;
+  check_not_lost(lost_address([&] { result = crc32c(pinned.bytes(), crc); }));
+  return result;
 }
 
 py::bytes chunk_table(const py::object& buffers, std::size_t threads) {

@@ -22,6 +22,17 @@ void copy(const py::object& dest, const py::object& offsets, const py::object& s
   copy_buffers(to.bytes(), at, from.bytes(), work);
 }
 
+void copy_pairs(const py::object& dests, const py::object& sources, std::size_t threads) {
+  const PinnedBuffers to(dests, Access::kWrite);
+  const PinnedBuffers from(sources, Access::kRead);
+  std::vector<std::span<std::byte>> places;
+  places.reserve(to.size());
+  for (std::size_t i = 0; i < to.size(); ++i) places.push_back(to[i]);
+  const WorkOptions work = interruptible(threads);
+  const py::gil_scoped_release released;  // the buffers are pinned
+  copy_each(places, from.bytes(), work);
+}
+
 }  // namespace
 
 void bind_memory(py::module_& module) {
@@ -30,6 +41,7 @@ void bind_memory(py::module_& module) {
   export_bytes(arena);
   module.def("copy_buffers", &copy, py::arg("dest"), py::arg("offsets"), py::arg("sources"), py::kw_only(),
              py::arg("threads") = 0);
+  module.def("copy_each", &copy_pairs, py::arg("dests"), py::arg("sources"), py::kw_only(), py::arg("threads") = 0);
 }
 
 }  // namespace mckpt::python

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 
+#include "mckpt/fault_guard.hpp"
 #include "mckpt/staging.hpp"
 #include "table_builder.hpp"
 
@@ -25,12 +26,15 @@ void store_entry(std::span<std::byte> table, std::uint64_t index, const ChunkDig
   std::memcpy(at + sizeof entry.sha256, &entry.crc32c, sizeof entry.crc32c);
 }
 
-void store_batch(ChunkBatch& batch, std::uint64_t end_index, std::span<std::byte> table) {
-  const auto digests = batch.digests();
-  const auto chunks = batch.chunks();
-  const std::uint64_t first = end_index - chunks.size();
-  for (std::size_t i = 0; i < chunks.size(); ++i) store_entry(table, first + i, {digests[i], crc32c(chunks[i])});
+const std::byte* store_batch(ChunkBatch& batch, std::uint64_t end_index, std::span<std::byte> table) {
+  const std::byte* const lost = lost_address([&] {
+    const auto digests = batch.digests();
+    const auto chunks = batch.chunks();
+    const std::uint64_t first = end_index - chunks.size();
+    for (std::size_t i = 0; i < chunks.size(); ++i) store_entry(table, first + i, {digests[i], crc32c(chunks[i])});
+  });
   batch.clear();
+  return lost;
 }
 
 std::vector<std::byte> digest_chunks(std::span<const bytes_view> segments, const WorkOptions& options) {
@@ -39,7 +43,9 @@ std::vector<std::byte> digest_chunks(std::span<const bytes_view> segments, const
   const std::uint64_t blocks = (index.bytes() + kBlockBytes - 1) / kBlockBytes;
   parallel_blocks(blocks, WorkKind::kCompute, options, [&](std::size_t block) {
     const std::uint64_t begin = block * kBlockBytes;
-    build_table(index, {begin, std::min<std::uint64_t>(begin + kBlockBytes, index.bytes())}, table, [](auto) {});
+    build_table(
+        index, {begin, std::min<std::uint64_t>(begin + kBlockBytes, index.bytes())}, table, [](auto) {},
+        [&](const std::byte* address) { index.throw_lost(address); });
   });
   return table;
 }

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "mckpt/error.hpp"
+#include "mckpt/fault_guard.hpp"
 #include "segment_index.hpp"
 
 #ifdef __SSE2__
@@ -45,6 +46,24 @@ void check_copy(std::span<std::byte> dest, std::span<const std::uint64_t> offset
       throw Error(ErrorCode::kArgument, "source " + std::to_string(i) + " does not fit the destination");
 }
 
+// Copies all sources, in parallel; source i begins at dest_of(i).
+template <class DestOf>
+void copy_sources(std::span<const bytes_view> sources, const WorkOptions& options, DestOf dest_of) {
+  const SegmentIndex index(sources);
+  const std::uint64_t blocks = (index.bytes() + kCopyBlockBytes - 1) / kCopyBlockBytes;
+  parallel_blocks(blocks, WorkKind::kCompute, options, [&](std::size_t block) {
+    const std::uint64_t begin = block * kCopyBlockBytes;
+    const Range range{begin, std::min<std::uint64_t>(begin + kCopyBlockBytes, index.bytes())};
+    const std::byte* const lost = lost_address([&] {
+      index.for_each_piece(range, [&](const Piece& piece) {
+        const std::ptrdiff_t at = piece.bytes.data() - sources[piece.segment].data();
+        stream_copy(dest_of(piece.segment) + at, piece.bytes);
+      });
+    });
+    if (lost != nullptr) index.throw_lost(lost);
+  });
+}
+
 }  // namespace
 
 void stream_copy(std::byte* dest, bytes_view source) noexcept {
@@ -66,14 +85,16 @@ void stream_copy(std::byte* dest, bytes_view source) noexcept {
 void copy_buffers(std::span<std::byte> dest, std::span<const std::uint64_t> offsets,
                   std::span<const bytes_view> sources, const WorkOptions& options) {
   check_copy(dest, offsets, sources);
-  const SegmentIndex index(sources);
-  const std::uint64_t blocks = (index.bytes() + kCopyBlockBytes - 1) / kCopyBlockBytes;
-  parallel_blocks(blocks, WorkKind::kCompute, options, [&](std::size_t block) {
-    const std::uint64_t begin = block * kCopyBlockBytes;
-    index.for_each_piece({begin, std::min<std::uint64_t>(begin + kCopyBlockBytes, index.bytes())}, [&](const Piece& p) {
-      stream_copy(dest.data() + offsets[p.segment] + (p.bytes.data() - sources[p.segment].data()), p.bytes);
-    });
-  });
+  copy_sources(sources, options, [&](std::size_t i) { return dest.data() + offsets[i]; });
+}
+
+void copy_each(std::span<const std::span<std::byte>> dests, std::span<const bytes_view> sources,
+               const WorkOptions& options) {
+  if (dests.size() != sources.size()) throw Error(ErrorCode::kArgument, "destinations and sources differ in length");
+  for (std::size_t i = 0; i < sources.size(); ++i)
+    if (dests[i].size() != sources[i].size())
+      throw Error(ErrorCode::kArgument, "source " + std::to_string(i) + " has not the size of its destination");
+  copy_sources(sources, options, [&](std::size_t i) { return dests[i].data(); });
 }
 
 }  // namespace mckpt

@@ -3,6 +3,8 @@
 #include "device_copies.hpp"
 #include "mckpt/copier.hpp"
 #include "mckpt/error.hpp"
+#include "mckpt/fault_guard.hpp"
+#include "segment_index.hpp"
 
 namespace mckpt {
 namespace {
@@ -31,9 +33,12 @@ void copy_to_device(const DeviceTarget& target, std::span<const bytes_view> sour
     const ReadBlock& block = plan.blocks[i];
     const DeviceScope scope(target.ring.device());
     PinnedRing::Buffer buffer = target.ring.take();
-    for (const SpanPart& part : plan.parts_of(block))
-      stream_copy(buffer.bytes().data() + (offset_of(spans, part) - block.offset),
-                  sources[part.span].subspan(part.begin, part.length));
+    const std::byte* const lost = lost_address([&] {
+      for (const SpanPart& part : plan.parts_of(block))
+        stream_copy(buffer.bytes().data() + (offset_of(spans, part) - block.offset),
+                    sources[part.span].subspan(part.begin, part.length));
+    });
+    if (lost != nullptr) SegmentIndex(sources).throw_lost(lost);
     copies.enqueue(buffer, spans, plan.parts_of(block), buffer.bytes().data());
   });
   copies.finish();

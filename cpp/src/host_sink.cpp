@@ -3,6 +3,8 @@
 #include <vector>
 
 #include "mckpt/copier.hpp"
+#include "mckpt/error.hpp"
+#include "mckpt/fault_guard.hpp"
 
 namespace mckpt {
 namespace {
@@ -65,11 +67,14 @@ void HostSink::receive_buffered(std::span<const SpanPart> batch, LazyStaging& st
 void HostSink::deliver(std::span<const SpanPart> batch, const std::byte* source) const {
   verifier_.check(batch, source);
   const std::uint64_t begin = offset_of(spans_, batch.front());
-  for (const SpanPart& part : batch) {
-    const bytes_view bytes{source + (offset_of(spans_, part) - begin), part.length};
-    std::byte* const dest = dest_of(part);
-    if (dest != nullptr && dest != bytes.data()) stream_copy(dest, bytes);
-  }
+  const std::byte* const lost = lost_address([&] {
+    for (const SpanPart& part : batch) {
+      const bytes_view bytes{source + (offset_of(spans_, part) - begin), part.length};
+      std::byte* const dest = dest_of(part);
+      if (dest != nullptr && dest != bytes.data()) stream_copy(dest, bytes);
+    }
+  });
+  if (lost != nullptr) throw Error(ErrorCode::kTruncated, "the destination is mapped from a file that has shrunk");
 }
 
 std::byte* HostSink::dest_of(const SpanPart& part) const {

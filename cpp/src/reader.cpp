@@ -67,10 +67,13 @@ void verify_mapping(const MappedFile& mapping, const std::string& path, std::spa
   const BlockPlan plan = plan_blocks(spans);
   parallel_blocks(plan.blocks.size(), WorkKind::kCompute, options.work, [&](std::size_t i) {
     const ReadBlock& block = plan.blocks[i];
-    mapping.populate(block.offset, block.end - block.offset, path);
-    for_each_batch(plan.parts_of(block), [&](std::span<const SpanPart> parts) {
-      verifier.check(parts, file.data() + offset_of(spans, parts.front()));
-    });
+    const auto check = [&] {
+      mapping.populate(block.offset, block.end - block.offset, path);
+      for_each_batch(plan.parts_of(block), [&](std::span<const SpanPart> parts) {
+        verifier.check(parts, file.data() + offset_of(spans, parts.front()));
+      });
+    };
+    with_tensor_name(check, [&](std::int64_t offset) { return name_at(spans, plan.parts_of(block), offset); });
   });
 }
 

@@ -1,5 +1,9 @@
 #include "segment_index.hpp"
 
+#include <string>
+
+#include "mckpt/error.hpp"
+
 namespace mckpt {
 
 SegmentIndex::SegmentIndex(std::span<const bytes_view> segments) : segments_(segments), starts_{0}, first_chunks_{0} {
@@ -14,6 +18,19 @@ SegmentIndex::SegmentIndex(std::span<const bytes_view> segments) : segments_(seg
 std::size_t SegmentIndex::find(std::uint64_t position) const noexcept {
   const auto after = std::ranges::upper_bound(starts_, position);
   return static_cast<std::size_t>(after - starts_.begin()) - 1;
+}
+
+std::size_t SegmentIndex::holder_of(const std::byte* address) const noexcept {
+  const auto holds = [&](bytes_view segment) {
+    return address >= segment.data() && address < segment.data() + segment.size();
+  };
+  return static_cast<std::size_t>(std::ranges::find_if(segments_, holds) - segments_.begin());
+}
+
+void SegmentIndex::throw_lost(const std::byte* address) const {
+  const std::size_t segment = holder_of(address);
+  const std::string who = segment < segments_.size() ? "source " + std::to_string(segment) : "the destination";
+  throw Error(ErrorCode::kTruncated, who + " is mapped from a file that has shrunk");
 }
 
 }  // namespace mckpt

@@ -38,6 +38,12 @@ class SegmentIndex {
   // Segment that holds a position. Precondition: position < bytes().
   [[nodiscard]] std::size_t find(std::uint64_t position) const noexcept;
 
+  // Segment that holds an address; the number of segments if none does.
+  [[nodiscard]] std::size_t holder_of(const std::byte* address) const noexcept;
+
+  // kTruncated, for memory that lost_address has found to be gone.
+  [[noreturn]] void throw_lost(const std::byte* address) const;
+
   // Calls visit(Piece) for all pieces in a range, in order.
   template <class Visit>
   void for_each_piece(Range range, Visit visit) const {

@@ -4,6 +4,7 @@
 
 #include "mckpt/chunk_table.hpp"
 #include "mckpt/error.hpp"
+#include "mckpt/fault_guard.hpp"
 
 namespace mckpt {
 
@@ -33,14 +34,31 @@ std::uint64_t Verifier::chunk_index(const SpanPart& part) const {
 
 void Verifier::check_digests(std::span<const SpanPart> parts, std::span<const bytes_view> bytes) const {
   std::array<digest256, kBatchParts> digests;  // NOLINT(cppcoreguidelines-pro-type-member-init): filled here
-  chunk_digests(bytes, std::span(digests).first(bytes.size()));
+  const std::span<digest256> out = std::span(digests).first(bytes.size());
+  check_not_lost(parts, bytes, lost_address([&] { chunk_digests(bytes, out); }));
   for (std::size_t i = 0; i < parts.size(); ++i)
     if (load_entry(options_.table, chunk_index(parts[i])).sha256 != digests[i]) throw_corrupt(parts[i]);
 }
 
 void Verifier::check_checksums(std::span<const SpanPart> parts, std::span<const bytes_view> bytes) const {
+  std::array<std::uint32_t, kBatchParts> checksums;  // NOLINT(cppcoreguidelines-pro-type-member-init): filled here
+  check_not_lost(parts, bytes, lost_address([&] {
+                   for (std::size_t i = 0; i < bytes.size(); ++i) checksums[i] = crc32c(bytes[i]);
+                 }));
   for (std::size_t i = 0; i < parts.size(); ++i)
-    if (load_entry(options_.table, chunk_index(parts[i])).crc32c != crc32c(bytes[i])) throw_corrupt(parts[i]);
+    if (load_entry(options_.table, chunk_index(parts[i])).crc32c != checksums[i]) throw_corrupt(parts[i]);
+}
+
+// `bytes` are those of the parts.
+void Verifier::check_not_lost(std::span<const SpanPart> parts, std::span<const bytes_view> bytes,
+                              const std::byte* lost) const {
+  if (lost == nullptr) return;
+  std::size_t i = 0;
+  while (i + 1 < bytes.size() && (lost < bytes[i].data() || lost >= bytes[i].data() + bytes[i].size())) ++i;
+  throw Error(ErrorCode::kTruncated, "the file shrank while it was read",
+              {.path = path_,
+               .tensor = std::string(spans_[parts[i].span].tensor),
+               .offset = static_cast<std::int64_t>(offset_of(spans_, parts[i]))});
 }
 
 void Verifier::throw_corrupt(const SpanPart& part) const {

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 #include <limits>
 #include <optional>
 
 #include "locate.hpp"
 #include "mckpt/copier.hpp"
+#include "mckpt/fault_guard.hpp"
 #include "mckpt/staging.hpp"
 #include "segment_index.hpp"
 #include "table_builder.hpp"
@@ -16,6 +18,7 @@ namespace mckpt {
 namespace {
 
 constexpr std::uint64_t kPageBytes = 4096;
+constexpr auto kLost = "the tensor is mapped from a file that has shrunk";
 
 // One call of write_segments, shared by its workers. Positions count from the data offset.
 class Writer {
@@ -65,13 +68,23 @@ class Writer {
         [&] {
           const bytes_view in_place = contiguous(range);
           if (is_writable_from(in_place)) {
-            build_table(index_, range, table_, [](auto) {});
-            write(in_place, range.begin);
+            build_table(index_, range, table_, [](auto) {}, [this](auto address) { throw_lost(address); });
+            write_in_place(in_place, range.begin);
           } else {
             write_staged(range);
           }
         },
         [&](std::int64_t offset) { return name_at(offset, range); });
+  }
+
+  // To the kernel, memory that is lost is a bad address.
+  void write_in_place(bytes_view bytes, std::uint64_t position) {
+    try {
+      write(bytes, position);
+    } catch (const Error& error) {
+      if (error.context().system_errno != EFAULT) throw;
+      throw Error(ErrorCode::kTruncated, kLost, {.offset = error.context().offset});
+    }
   }
 
   // Each batch is copied while the core's cache has it.
@@ -82,11 +95,14 @@ class Writer {
     const auto copy_to = [&](std::uint64_t position) {
       const std::uint64_t end = std::min(position, range.end);
       if (end <= copied) return;
-      index_.for_each_piece({copied, end},
-                            [&](const Piece& piece) { stream_copy(begin + (piece.begin - range.begin), piece.bytes); });
+      const std::byte* const lost = lost_address([&] {
+        index_.for_each_piece(
+            {copied, end}, [&](const Piece& piece) { stream_copy(begin + (piece.begin - range.begin), piece.bytes); });
+      });
+      if (lost != nullptr) throw_lost(lost);
       copied = end;
     };
-    build_table(index_, range, table_, copy_to);
+    build_table(index_, range, table_, copy_to, [this](auto address) { throw_lost(address); });
     copy_to(range.end);
     write({begin, range.end - range.begin}, range.begin);
   }
@@ -128,6 +144,11 @@ class Writer {
     }
     used_direct_.store(true);
     return pages.size();
+  }
+
+  [[noreturn]] void throw_lost(const std::byte* address) const {
+    const std::size_t segment = std::min(index_.holder_of(address), segments_.size() - 1);
+    throw Error(ErrorCode::kTruncated, kLost, {.tensor = std::string(segments_[segment].tensor)});
   }
 
   [[nodiscard]] std::string name_at(std::int64_t offset, Range range) const {

@@ -10,6 +10,11 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from model_checkpoint.analytics.best_model_selector import BestModelSelector
+    from model_checkpoint.analytics.collector import MetricsCollector
+    from model_checkpoint.analytics.criteria import Goal
+    from model_checkpoint.analytics.early_stopping import EarlyStopping, Evaluation
+    from model_checkpoint.analytics.reader import MetricsReader
     from model_checkpoint.checkpoint.cache import CheckpointCache
     from model_checkpoint.checkpoint.handle import SaveHandle
     from model_checkpoint.checkpoint.keep import Keep
@@ -18,6 +23,8 @@ if TYPE_CHECKING:
     from model_checkpoint.checkpoint.resume import ResumeReport
     from model_checkpoint.checkpoint.retention import RetentionPlan
     from model_checkpoint.checkpoint.save_when import SaveWhen
+    from model_checkpoint.checkpoint.scrub import scrub
+    from model_checkpoint.checkpoint.scrub_report import ScrubDamage, ScrubReport
     from model_checkpoint.errors import (
         CatalogBusyError,
         CatalogDamagedError,
@@ -33,7 +40,9 @@ if TYPE_CHECKING:
         DurabilityWarning,
         FormatError,
         IntegrityError,
+        MetricNotFoundError,
         MissingDependencyError,
+        QueryError,
         RetentionError,
         SaveError,
         SaveSkippedError,
@@ -63,6 +72,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BaseStorageBackend",
+    "BestModelSelector",
     "CatalogBusyError",
     "CatalogDamagedError",
     "CatalogError",
@@ -80,13 +90,20 @@ __all__ = [
     "DeviceError",
     "DiskFullError",
     "DurabilityWarning",
+    "EarlyStopping",
     "EnhancedCheckpointManager",
+    "Evaluation",
     "ExperimentInfo",
     "FileInfo",
     "FormatError",
+    "Goal",
     "IntegrityError",
     "Keep",
+    "MetricNotFoundError",
+    "MetricsCollector",
+    "MetricsReader",
     "MissingDependencyError",
+    "QueryError",
     "Receipt",
     "ResumeReport",
     "RetentionError",
@@ -95,6 +112,8 @@ __all__ = [
     "SaveHandle",
     "SaveSkippedError",
     "SaveWhen",
+    "ScrubDamage",
+    "ScrubReport",
     "StateError",
     "StateMismatchError",
     "StorageError",
@@ -114,26 +133,35 @@ __all__ = [
     "reindex",
     "save",
     "save_file",
+    "scrub",
     "verify",
 ]
 
 _ERRORS = "model_checkpoint.errors"
 _HOMES = {
     "BaseStorageBackend": "model_checkpoint.storage.base_backend",
+    "BestModelSelector": "model_checkpoint.analytics.best_model_selector",
     "CheckpointCache": "model_checkpoint.checkpoint.cache",
     "CheckpointInfo": "model_checkpoint.types",
     "CheckpointManager": "model_checkpoint.checkpoint.manager",
     "CheckpointState": "model_checkpoint.types",
     "ChecksumCalculator": "model_checkpoint.utils.checksum",
+    "EarlyStopping": "model_checkpoint.analytics.early_stopping",
     "EnhancedCheckpointManager": "model_checkpoint.checkpoint.manager",
+    "Evaluation": "model_checkpoint.analytics.early_stopping",
     "ExperimentInfo": "model_checkpoint.types",
     "FileInfo": "model_checkpoint.types",
+    "Goal": "model_checkpoint.analytics.criteria",
     "Keep": "model_checkpoint.checkpoint.keep",
+    "MetricsCollector": "model_checkpoint.analytics.collector",
+    "MetricsReader": "model_checkpoint.analytics.reader",
     "Receipt": "model_checkpoint.types",
     "ResumeReport": "model_checkpoint.checkpoint.resume",
     "RetentionPlan": "model_checkpoint.checkpoint.retention",
     "SaveHandle": "model_checkpoint.checkpoint.handle",
     "SaveWhen": "model_checkpoint.checkpoint.save_when",
+    "ScrubDamage": "model_checkpoint.checkpoint.scrub_report",
+    "ScrubReport": "model_checkpoint.checkpoint.scrub_report",
     "TensorInfo": "model_checkpoint.types",
     "diff": "model_checkpoint.storage.diff",
     "get_backend": "model_checkpoint.storage.backends",
@@ -145,6 +173,7 @@ _HOMES = {
     "reindex": "model_checkpoint.checkpoint.reindex",
     "save": "model_checkpoint.storage.checkpoint_dir",
     "save_file": "model_checkpoint.storage.safetensors.writer",
+    "scrub": "model_checkpoint.checkpoint.scrub",
     "verify": "model_checkpoint.storage.checkpoint_dir",
 }
 

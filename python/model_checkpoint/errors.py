@@ -13,6 +13,7 @@ CheckpointError
 │   └── DiskFullError               no space or no quota left
 ├── DeviceError (RuntimeError)      an accelerator failed
 ├── CheckpointNotFoundError (LookupError)
+├── MetricNotFoundError (LookupError)
 ├── CheckpointExistsError (FileExistsError)
 ├── CheckpointInUseError            somebody reads it
 ├── SaveError                       a background save failed
@@ -21,6 +22,7 @@ CheckpointError
 ├── CatalogError                    the catalog failed
 │   ├── CatalogBusyError            locked by another process for longer than the time-out
 │   └── CatalogDamagedError         not a readable catalog; `mckpt reindex` rebuilds it
+├── QueryError                      a question to the metrics that has no answer
 ├── ConfigurationError (ValueError) an argument, policy or setting makes no sense
 └── MissingDependencyError (ImportError)  an optional extra is not installed
 
@@ -48,7 +50,9 @@ __all__ = [
     "DurabilityWarning",
     "FormatError",
     "IntegrityError",
+    "MetricNotFoundError",
     "MissingDependencyError",
+    "QueryError",
     "RetentionError",
     "SaveError",
     "SaveSkippedError",
@@ -233,6 +237,21 @@ class CheckpointNotFoundError(CheckpointError, LookupError):
         self.candidates = tuple(candidates)
 
 
+class MetricNotFoundError(CheckpointError, LookupError):
+    """Nothing was logged under a name.
+
+    Attributes:
+        name: The name.
+        known: Names under which something was.
+    """
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        self.name = name
+        self.known = tuple(known)
+        there = f"there is {', '.join(self.known[:20])}" if known else "nothing was logged yet"
+        super().__init__(f"no metric {name!r}; {there}")
+
+
 class CheckpointExistsError(CheckpointError, FileExistsError):
     """The target exists; checkpoints are never replaced."""
 
@@ -271,6 +290,10 @@ class CatalogBusyError(CatalogError):
 
 class CatalogDamagedError(CatalogError):
     """The catalog is not readable; ``mckpt reindex`` rebuilds it from the manifests."""
+
+
+class QueryError(CheckpointError):
+    """A question that is malformed, would change something, or takes more time or memory than it may."""
 
 
 class ConfigurationError(CheckpointError, ValueError):

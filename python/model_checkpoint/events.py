@@ -13,6 +13,7 @@ from typing import Protocol, TypeAlias
 from model_checkpoint.types import CheckpointInfo
 
 __all__ = [
+    "CheckpointDamaged",
     "CheckpointLoaded",
     "CheckpointRestored",
     "CheckpointSaved",
@@ -108,6 +109,21 @@ class CheckpointVerified:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointDamaged:
+    """A scrub has found damage.
+
+    Attributes:
+        ref: The checkpoint; its path in the store, where not even its manifest tells which it is.
+        damage: What is damaged and what became of it, in words.
+        repaired: Whether it is sound again.
+    """
+
+    ref: str
+    damage: str
+    repaired: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RetentionPlanned:
     """A cleanup begins.
 
@@ -153,6 +169,7 @@ Event: TypeAlias = (
     | CheckpointLoaded
     | RunResumed
     | CheckpointVerified
+    | CheckpointDamaged
     | RetentionPlanned
     | RetentionFailed
     | CheckpointTrashed

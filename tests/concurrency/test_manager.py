@@ -11,6 +11,7 @@ import torch
 
 import model_checkpoint as mc
 from model_checkpoint.checkpoint.workspace import Workspace
+from model_checkpoint.database import MetricTable
 
 pytestmark = pytest.mark.concurrency
 
@@ -89,7 +90,7 @@ with mc.CheckpointManager(sys.argv[1], experiment=sys.argv[2], keep=mc.Keep.last
         assert sorted(info.name for info in workspace.catalog.experiments()) == [f"exp{n}" for n in range(4)]
         for n in range(4):
             assert [info.step for info in workspace.catalog.list(f"exp{n}")] == [4, 3]
-            assert len(workspace.catalog.series(f"exp{n}", "loss")) == 5
+            assert MetricTable(workspace.catalog).count(f"exp{n}") == 5
         found = workspace.store.scan()
         assert not found.quarantined
         assert len(found.checkpoints) == 8

@@ -12,6 +12,7 @@ import pytest
 
 from model_checkpoint.errors import CheckpointError, CorruptionError, FormatError, IntegrityError
 from model_checkpoint.storage.checkpoint_dir import load, save, verify
+from tests.harness.damage import overwritten, patched
 
 pytestmark = pytest.mark.corruption
 
@@ -41,19 +42,31 @@ def flip(raw: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
-def test_every_single_bit_of_the_manifest_is_guarded(tmp_path):
-    """Exhaustively: no flipped bit loads."""
-    save({"a": np.arange(2), "b": 1}, tmp_path / "c")
-    manifest = tmp_path / "c" / "manifest.json"
-    manifest.chmod(0o600)
-    raw = manifest.read_bytes()
-    with open(manifest, "r+b", buffering=0) as file:
+@pytest.mark.parametrize("name", ["manifest.json", "model.safetensors.index.json"])
+def test_every_single_bit_of_manifest_and_index_is_guarded(tmp_path, name, evidence):
+    """Exhaustively: no flipped bit loads, and the error names the file."""
+    save({"model": {"a": np.arange(2), "b": np.arange(3)}, "n": 1}, tmp_path / "c", shard_bytes=1)
+    path = tmp_path / "c" / name
+    raw, missed = path.read_bytes(), []
+    with patched(path) as fd:
         for bit in range(len(raw) * 8):
-            os.pwrite(file.fileno(), bytes([raw[bit // 8] ^ 1 << bit % 8]), bit // 8)
-            with pytest.raises(IntegrityError):
-                load(tmp_path / "c")
-            os.pwrite(file.fileno(), raw[bit // 8 : bit // 8 + 1], bit // 8)
-    assert load(tmp_path / "c")["b"] == 1
+            with overwritten(fd, bytes([raw[bit // 8] ^ 1 << bit % 8]), bit // 8):
+                try:
+                    load(tmp_path / "c")
+                except IntegrityError as error:
+                    assert error.path == str(path)  # noqa: PT017 - counted
+                else:
+                    missed.append(bit)
+    assert missed == []
+    assert load(tmp_path / "c")["n"] == 1
+    evidence(
+        threat=f"one flipped bit anywhere in {'a manifest' if name == 'manifest.json' else 'the index of shards'}",
+        promise="Loading refuses it by an error of integrity that names the file.",
+        trials=len(raw) * 8,
+        unit="bits",
+        violations=len(missed),
+        exhaustive=True,
+    )
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "opt.safetensors", "config.json"])

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from tests.harness.sample_store import OPERATIONS
+from tests.harness.operations import OPERATIONS
 
 pytestmark = pytest.mark.crash
 

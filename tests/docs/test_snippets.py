@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -43,9 +44,9 @@ def test_the_snippets_of_a_page_run(page: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
     for command in commands(page):
-        words = command.split()[1:]
+        words = shlex.split(command)[1:]
         done = subprocess.run(
-            [sys.executable, "-m", "model_checkpoint.cli", *(word.strip("'") for word in words)],
+            [sys.executable, "-m", "model_checkpoint.cli", *words],
             cwd=tmp_path,
             capture_output=True,
             text=True,

@@ -10,26 +10,20 @@ import contextlib
 import functools
 import gc
 import importlib
-import io
-import json
 import logging
 import os
 import random
 import shutil
 import sys
 import tempfile
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from model_checkpoint.checkpoint.reindex import reindex
-from model_checkpoint.checkpoint.workspace import Workspace
-from model_checkpoint.cli.app import run
-from model_checkpoint.types import CheckpointState
 from tests.harness import strace
+from tests.harness.aftermath import complaints, judge
 from tests.harness.nursery import isolated
-from tests.harness.sample_store import EXPERIMENTS, OPERATIONS, STORES, View, age, manager, recover, save_one, view
+from tests.harness.operations import OPERATIONS
+from tests.harness.sample_store import STORES, View, recover, view
 from tests.harness.strace import Call, Injection, Kill, Trace
 
 __all__ = ["chain", "count", "kill_at", "warm_up"]
@@ -55,14 +49,18 @@ _OURS = {"alembic", "click", "mako", "model_checkpoint", "numpy", "rich", "sqlal
 def _modules_in_use(root: str) -> list[str]:
     """What is imported only when it is needed: no killed process shall spend its calls on that."""
     STORES["usual"](root)
-    list(_complaints(root))
+    list(complaints(root))
     return [name for name in sys.modules if name.partition(".")[0] in _OURS]
 
 
 def warm_up() -> None:
-    """Import everything; the first thing to ask for."""
-    for name in isolated(_modules_in_use, os.path.join(_base(), "warm up")):
+    """Import everything, and do what needs no threads once; the first thing to ask for."""
+    root = os.path.join(_base(), "warm up")
+    for name in isolated(_modules_in_use, root):
         importlib.import_module(name)
+    recover(root)
+    view(root, deep=False)
+    assert len(os.listdir("/proc/self/task")) == 1, "whoever is to be forked must have no threads"
     gc.freeze()  # what is here stays: children need not copy it
 
 
@@ -226,92 +224,5 @@ def _recovered(root: str) -> View:
 def _problems(root: str, operation: str, said: list[str]) -> list[str]:
     """What is wrong with a store after a kill; the store is used up by it."""
     before, after = _views(operation)
-    problems: list[str] = isolated(lambda: list(_judge(root, before, after, said)))
+    problems: list[str] = isolated(lambda: list(judge(root, before, after, said)))
     return problems
-
-
-def _judge(root: str, before: View, after: View, said: list[str]) -> Iterator[str]:
-    try:
-        recover(root)
-        recovered = _tree(root)
-        yield from _differences(view(root), before, after, said)
-        recover(root)
-        yield from (f"a second recovery changed {path}" for path in _changed(recovered, _tree(root)))
-        yield from _complaints(root)
-        age(root)
-        recover(root)
-        yield from (f"left behind: {path}" for path in _leftovers(root))
-        _use(root)
-        reindex(root)
-        without_content = [{k: v for k, v in each.items() if not k.endswith(" content")} for each in (before, after)]
-        yield from (
-            f"after a reindex, {problem}" for problem in _differences(view(root, deep=False), *without_content, said)
-        )
-    except Exception:  # noqa: BLE001 - whatever it is, this store is of no use any more
-        yield traceback.format_exc()
-
-
-def _differences(seen: View, before: View, after: View, said: list[str]) -> Iterator[str]:
-    """All is as it was or as it was to be; what was acknowledged is as it was to be."""
-    for key in sorted(before.keys() | after.keys() | seen.keys()):
-        is_final = any(key.startswith(text) for text in said)
-        allowed = [after.get(key)] if is_final else [before.get(key), after.get(key)]
-        if seen.get(key) not in allowed and not key.split("/")[-1].startswith(f"{_NEXT} "):
-            yield f"{key} is {seen.get(key)!r}, not {' or '.join(map(repr, allowed))}"
-
-
-_NEXT = 50
-"""The step of the save after a kill."""
-
-
-def _use(root: str) -> None:
-    """The next save works, in each experiment, and is what comes last."""
-    for experiment in EXPERIMENTS:
-        with manager(root, experiment) as ckpts:
-            saved = save_one(ckpts, _NEXT).result()
-            assert ckpts.latest is not None
-            assert ckpts.latest.id == saved.id, f"{ckpts.latest.ref} is the latest, not {saved.ref}"
-            assert ckpts.load(_NEXT)["weight"][0] == _NEXT
-
-
-def _complaints(root: str) -> Iterator[str]:
-    """What `mckpt doctor` finds wrong with the store; the machine is what it is."""
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        run(["-C", root, "doctor", "--json"])
-    for finding in json.loads(output.getvalue())["findings"]:
-        if finding["level"] != "OK" and finding["check"] not in _MACHINE:
-            yield f"mckpt doctor: {finding['level']} {finding['check']}: {finding['text']}"
-
-
-_MACHINE = {"sha256", "crc32c", "threads", "file system", "O_DIRECT"}
-
-
-def _tree(root: str) -> dict[str, tuple[int, bytes]]:
-    """Each file and directory with its mode and its bytes."""
-    paths = [Path(directory, name) for directory, *names in os.walk(root) for name in [*names[0], *names[1]]]
-    return {
-        os.path.relpath(path, root): (path.stat().st_mode, b"" if path.is_dir() else path.read_bytes())
-        for path in paths
-    }
-
-
-def _changed(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    return sorted(path for path in first.keys() | second.keys() if first.get(path) != second.get(path))
-
-
-def _leftovers(root: str) -> list[str]:
-    """What is in a store and belongs to nothing."""
-    with Workspace.open(root) as workspace:
-        infos = workspace.catalog.list(states=tuple(CheckpointState))
-    ours = {"catalog.db", "catalog.db-journal", ".staging", ".trash"}
-    for experiment in EXPERIMENTS:
-        ours |= {experiment} | {
-            f"{experiment}/{name}" for name in ("experiment.json", ".annotations", ".annotations/.lock")
-        }
-    for info in infos:
-        ours |= {info.path, f"{info.experiment}/.annotations/{info.id}.json"}
-        if info.path.startswith(".trash/"):
-            ours |= {os.path.dirname(info.path), f"{os.path.dirname(info.path)}/trash.json"}
-    found = {path for path in _tree(root) if os.path.dirname(path) not in {info.path for info in infos}}
-    return sorted(path for path in found - ours if not path.startswith("catalog.db.damaged-"))

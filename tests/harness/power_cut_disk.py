@@ -16,7 +16,10 @@ that loses or reorders what it has in a cache of its own although it was told to
 
 from __future__ import annotations
 
+import ctypes
 import itertools
+import os
+import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,7 +29,7 @@ from typing import Literal
 from tests.harness import loop_image
 from tests.harness.loop_image import BTRFS, EXT4, XFS, FileSystem
 
-__all__ = ["DISKS", "Disk", "Power"]
+__all__ = ["DISKS", "Disk", "Power", "describe"]
 
 _HOST = FileSystem("xfs", nbytes=8 * 1024**3)
 
@@ -63,6 +66,12 @@ DISKS = {
 }
 
 
+def describe(disk: Disk) -> str:
+    """A disk, in the words of the kernel that has it mounted."""
+    with loop_image.workshop() as directory, Power.on(disk, directory) as power:
+        return f"{platform.system()} {platform.release()}, {disk}, mounted {power.options}"
+
+
 class Power:
     """A disk, mounted.
 
@@ -94,6 +103,21 @@ class Power:
             stack.callback(power._mount.close)
             yield power
 
+    @property
+    def options(self) -> str:
+        """With which options the kernel says that it is mounted."""
+        lines = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
+        return next(options for _, point, _, options, *_ in lines if point == str(self.point))
+
+    def sync(self) -> None:
+        """Bring all to the disk, as the kernel does when it likes, and any other process may ask for."""
+        fd = os.open(self.point, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            if ctypes.CDLL(None, use_errno=True).syncfs(fd) == -1:
+                raise OSError(ctypes.get_errno(), "syncfs", str(self.point))
+        finally:
+            os.close(fd)
+
     def cut(self) -> None:
         """Lose all that is not on the disk. What works on it may go on for a moment, and must end before `restore`."""
         if self._disk.way == "shutdown":
@@ -101,11 +125,6 @@ class Power:
         else:
             self._left = next(self._names)
             loop_image.clone(self._image, self._left)
-
-    @property
-    def is_final(self) -> bool:
-        """Whether no sync can succeed any more once the power is cut."""
-        return self._disk.way == "shutdown"
 
     def restore(self) -> None:
         """Mount what a cut has left."""

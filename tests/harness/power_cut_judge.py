@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from model_checkpoint.checkpoint.reindex import reindex
 from model_checkpoint.checkpoint.workspace import Workspace
-from tests.harness import kills
+from model_checkpoint.database import MetricTable
+from tests.harness import aftermath
 from tests.harness.power_cut_script import differences, part
 from tests.harness.sample_store import EXPERIMENTS, View, age, manager, recover, save_one, view
 
@@ -34,9 +35,9 @@ def look(root: str) -> View:
     seen = view(root)
     with Workspace.open(root) as workspace:
         for experiment in EXPERIMENTS:
-            points = workspace.catalog.series(experiment, "rate")
+            points = MetricTable(workspace.catalog).points(experiment)
             if points:
-                seen[f"{experiment} rates"] = [int(point.value) for point in points]
+                seen[f"{experiment} rates"] = [int(value) for _, _, _, value, *_ in points]
     return seen
 
 
@@ -47,10 +48,10 @@ def _problems(root: str, windows: Mapping[str, Sequence[View]]) -> Iterator[str]
         yield from differences(part(seen, experiment), window)
     recover(root)
     yield from (f"a second recovery: {problem}" for problem in differences(look(root), [seen]))
-    yield from kills._complaints(root)
+    yield from aftermath.complaints(root)
     age(root)
     recover(root)
-    yield from (f"left behind: {path}" for path in kills._leftovers(root))
+    yield from (f"left behind: {path}" for path in aftermath.leftovers(root))
     _use(root)
     seen = look(root)
     reindex(root)

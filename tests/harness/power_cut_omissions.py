@@ -85,6 +85,6 @@ OMISSIONS: dict[str, Callable[[], None]] = {
     "both parent directories": _parents,
     "all three directories": _directories_of_the_commit,
     "all directories of the store": _all_directories,
-    "SQLite's (synchronous=NORMAL)": _sqlite("NORMAL"),
-    "SQLite's (synchronous=OFF)": _sqlite("OFF"),
+    "SQLite's files (synchronous=NORMAL)": _sqlite("NORMAL"),
+    "SQLite's files (synchronous=OFF)": _sqlite("OFF"),
 }

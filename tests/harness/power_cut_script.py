@@ -125,14 +125,14 @@ class _Author:
         size, block = self._rng.choice([SMALL, SMALL, SMALL, LARGE]), self._rng.random() < 0.3
         alias = self._rng.choice([None, None, *_ALIASES])
         loss = self._rng.random()
-        options: dict[str, Any] = {"metrics": {"loss": loss}, "tags": {"size": str(size)}, "block": block}
-        if alias is not None:
-            options["alias"] = alias
-            self._see(f" @{alias}", step)
+        options: dict[str, Any] = {"metrics": {"loss": loss}, "block": block}
         self._see(f"/{step} state", "committed")
         self._see(f"/{step} content", _content(step, size))
         self._see(f"/{step} metric loss", loss)
-        self._see(f"/{step} tag size", str(size))
+        if alias is not None:  # else there is no annotation, whose syncs could stand in for missing ones
+            options |= {"alias": alias, "tags": {"size": str(size)}}
+            self._see(f" @{alias}", step)
+            self._see(f"/{step} tag size", str(size))
 
         def save(ckpts: mc.CheckpointManager) -> None:
             ckpts.log(step, rate=float(step))

@@ -60,7 +60,7 @@ class DirectFile {
  public:
   enum class Access { kRead, kWrite };
 
-  // Empty where O_DIRECT cannot be had.
+  // Empty where O_DIRECT cannot be had. Throws kIo where the device fails.
   [[nodiscard]] static std::optional<DirectFile> open(const FileRef& file, Access access);
   ~DirectFile();
   DirectFile(DirectFile&& other) noexcept;
@@ -108,7 +108,8 @@ class PageCacheProbe {
 };
 
 // A private, copy on write mapping of a file's first `length` bytes. Writes change private pages, never the file.
-// Touching it after somebody has truncated the file kills the process: map only files that nobody changes.
+// Touching it after somebody has truncated the file raises SIGBUS, which ends the process except under a guard
+// (mckpt/fault_guard.hpp); this library's own loops have one. For the rest, map only files that nobody changes.
 class MappedFile {
  public:
   // kTruncated if the file is shorter than `length`.

@@ -34,7 +34,8 @@ void set_threads(std::size_t count);
 // After an exception, of a block or of the interrupt check, no further block begins, and it is thrown here when those
 // that were running have returned. Of several blocks that fail, the lowest one's exception is thrown, whatever the
 // number of workers. Concurrent calls share the workers block by block. A single block,
-// and every block of a call made by a block, runs on the calling thread.
+// every block of a call made by a block, and every block where the system has no thread left, runs on the calling
+// thread.
 void parallel_blocks(std::size_t count, WorkKind kind, const WorkOptions& options,
                      const std::function<void(std::size_t)>& block);
 

@@ -45,7 +45,8 @@ struct ReadResult {
 // are undefined. Destinations must not overlap; spans may come in any order.
 ReadResult read_spans(const FileRef& file, std::span<const FileSpan> spans, const ReadOptions& options);
 
-// Checks spans of a mapping in place; `dest` and `io` are ignored. Errors as read_spans.
+// Checks spans of a mapping in place; `dest` and `io` are ignored. Errors as read_spans: kTruncated also where the file
+// shrinks meanwhile.
 void verify_mapping(const MappedFile& mapping, const std::string& path, std::span<const FileSpan> spans,
                     const ReadOptions& options);
 

@@ -9,7 +9,7 @@ namespace mckpt {
 namespace {
 
 template <class Implementation>
-std::vector<std::string_view> names_of(const std::vector<Implementation>& implementations) {
+std::vector<std::string_view> names_of(const digest::Ranking<Implementation>& implementations) {
   std::vector<std::string_view> names;
   names.reserve(implementations.size());
   for (const Implementation& implementation : implementations) names.push_back(implementation.name);
@@ -38,6 +38,14 @@ std::vector<std::string_view> sha256_kernels() { return names_of(digest::dispatc
 
 std::vector<std::string_view> crc32c_kernels() { return names_of(digest::dispatch().crc32c); }
 
-std::string kernel_warning() { return digest::dispatch().warning; }
+std::string kernel_warning() {
+  const digest::Dispatch& chosen = digest::dispatch();
+  const auto unknown = chosen.unknown_sha256.view();
+  std::string warning = unknown.empty() ? "" : digest::warning_of(chosen.sha256, unknown, "MCKPT_SHA256");
+  const auto other = chosen.unknown_crc32c.view();
+  if (other.empty()) return warning;
+  if (!warning.empty()) warning.append("; ");
+  return warning.append(digest::warning_of(chosen.crc32c, other, "MCKPT_CRC32C"));
+}
 
 }  // namespace mckpt

@@ -19,14 +19,14 @@ constexpr Sha256Kernel kAvx512WithShaniKernels[] = {
     {16, 11, sha256_compress_avx512_x16}, {2, 2, sha256_compress_shani_x2}, {1, 1, sha256_compress_shani_x1}};
 constexpr Sha256Kernel kAvx512Kernels[] = {{16, 2, sha256_compress_avx512_x16}, {1, 1, sha256_compress_portable}};
 
-void add_native(const CpuFeatures& cpu, std::vector<Sha256Implementation>& result) {
+void add_native(const CpuFeatures& cpu, Ranking<Sha256Implementation>& result) noexcept {
   const bool shani = cpu.sha && cpu.sse42;
   if (cpu.avx512 && shani) result.push_back({"avx512", kAvx512WithShaniKernels});
   if (cpu.avx512 && !shani) result.push_back({"avx512", kAvx512Kernels});
   if (shani) result.push_back({"shani", kShaniKernels});
 }
 
-void add_native(const CpuFeatures& cpu, std::vector<Crc32cImplementation>& result) {
+void add_native(const CpuFeatures& cpu, Ranking<Crc32cImplementation>& result) noexcept {
   const bool sse42 = cpu.sse42 && cpu.pclmulqdq;
   if (sse42 && cpu.avx512 && cpu.vpclmulqdq) result.push_back({"avx512", crc32c_extend_avx512});
   if (sse42) result.push_back({"sse42", crc32c_extend_sse42});
@@ -36,49 +36,48 @@ void add_native(const CpuFeatures& cpu, std::vector<Crc32cImplementation>& resul
 
 constexpr Sha256Kernel kArmKernels[] = {{2, 2, sha256_compress_arm_x2}, {1, 1, sha256_compress_arm_x1}};
 
-void add_native(const CpuFeatures& cpu, std::vector<Sha256Implementation>& result) {
+void add_native(const CpuFeatures& cpu, Ranking<Sha256Implementation>& result) noexcept {
   if (cpu.arm_sha2) result.push_back({"arm", kArmKernels});
 }
 
-void add_native(const CpuFeatures& cpu, std::vector<Crc32cImplementation>& result) {
+void add_native(const CpuFeatures& cpu, Ranking<Crc32cImplementation>& result) noexcept {
   if (cpu.arm_crc32 && cpu.arm_pmull) result.push_back({"arm", crc32c_extend_arm});
 }
 
 #else
 
-void add_native(const CpuFeatures& /*cpu*/, std::vector<Sha256Implementation>& /*result*/) {}
-void add_native(const CpuFeatures& /*cpu*/, std::vector<Crc32cImplementation>& /*result*/) {}
+void add_native(const CpuFeatures& /*cpu*/, Ranking<Sha256Implementation>& /*result*/) noexcept {}
+void add_native(const CpuFeatures& /*cpu*/, Ranking<Crc32cImplementation>& /*result*/) noexcept {}
 
 #endif
 
+// Returns the name that was asked for in vain, if one was.
 template <class Implementation>
-std::string prefer_from_environment(std::vector<Implementation>& implementations, const char* variable) {
+RequestedName prefer_from_environment(Ranking<Implementation>& implementations, const char* variable) noexcept {
   // NOLINTNEXTLINE(concurrency-mt-unsafe): races only with setenv(), which nobody may call beside other threads
   const char* requested = std::getenv(variable);
-  if (requested == nullptr || *requested == '\0') return {};
-  return prefer(implementations, requested, variable);
+  if (requested == nullptr || prefer(implementations, requested)) return {};
+  return RequestedName(requested);
 }
 
-Dispatch make_dispatch() {
-  Dispatch result{supported_sha256(), supported_crc32c(), {}};
-  result.warning = prefer_from_environment(result.sha256, "MCKPT_SHA256");
-  const std::string second = prefer_from_environment(result.crc32c, "MCKPT_CRC32C");
-  if (!result.warning.empty() && !second.empty()) result.warning.append("; ");
-  result.warning.append(second);
+Dispatch make_dispatch() noexcept {
+  Dispatch result{supported_sha256(), supported_crc32c(), {}, {}};
+  result.unknown_sha256 = prefer_from_environment(result.sha256, "MCKPT_SHA256");
+  result.unknown_crc32c = prefer_from_environment(result.crc32c, "MCKPT_CRC32C");
   return result;
 }
 
 }  // namespace
 
-std::vector<Sha256Implementation> supported_sha256(const CpuFeatures& cpu) {
-  std::vector<Sha256Implementation> result;
+Ranking<Sha256Implementation> supported_sha256(const CpuFeatures& cpu) noexcept {
+  Ranking<Sha256Implementation> result;
   add_native(cpu, result);
   result.push_back({"portable", kPortableKernels});
   return result;
 }
 
-std::vector<Crc32cImplementation> supported_crc32c(const CpuFeatures& cpu) {
-  std::vector<Crc32cImplementation> result;
+Ranking<Crc32cImplementation> supported_crc32c(const CpuFeatures& cpu) noexcept {
+  Ranking<Crc32cImplementation> result;
   add_native(cpu, result);
   result.push_back({"portable", crc32c_extend_portable});
   return result;

@@ -48,7 +48,8 @@ std::optional<DirectFile> DirectFile::open(const FileRef& file, Access access) {
   if (!is_usable(alignment)) return std::nullopt;
   const std::string link = "/proc/self/fd/" + std::to_string(file.fd);
   const int mode = access == Access::kRead ? O_RDONLY : O_WRONLY;
-  const int fd = ::open(link.c_str(), mode | O_DIRECT | O_CLOEXEC);
+  const int fd = uninterrupted([&] { return ::open(link.c_str(), mode | O_DIRECT | O_CLOEXEC); });
+  if (fd < 0 && errno == EIO) throw_system_error("cannot open for direct I/O", file.path, errno);
   if (fd < 0) return std::nullopt;
   return DirectFile({fd, file.path}, alignment.memory, alignment.offset);
 }

@@ -33,7 +33,7 @@ void rename_checked(const std::string& source, const std::string& target) {
 }  // namespace
 
 void sync_directory(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int fd = uninterrupted([&] { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
   if (fd < 0) throw_system_error("cannot open the directory", path, errno);
   const int error = fsync(fd) == 0 ? 0 : errno;
   close(fd);

@@ -18,10 +18,7 @@ namespace {
 
 // Returns errno.
 int allocate(const FileRef& file, std::uint64_t size) {
-  int result = 0;
-  do result = fallocate(file.fd, 0, 0, static_cast<off_t>(size));
-  while (result != 0 && errno == EINTR);
-  return result == 0 ? 0 : errno;
+  return uninterrupted([&] { return fallocate(file.fd, 0, 0, static_cast<off_t>(size)); }) == 0 ? 0 : errno;
 }
 
 // As in linux/magic.h, which lacks some.
@@ -56,7 +53,7 @@ void preallocate(const FileRef& file, std::uint64_t size) {
   const int error = size == 0 ? 0 : allocate(file, size);
   if (error != 0 && !is_unsupported(error)) throw_system_error("cannot allocate the file", file.path, error);
   if (file_size(file) == size) return;
-  if (ftruncate(file.fd, static_cast<off_t>(size)) != 0)
+  if (uninterrupted([&] { return ftruncate(file.fd, static_cast<off_t>(size)); }) != 0)
     throw_system_error("cannot set the file's size", file.path, errno);
 }
 

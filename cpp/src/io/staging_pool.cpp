@@ -21,7 +21,9 @@ std::atomic<std::size_t>& staging_budget() {
   return budget;
 }
 
-std::size_t allowed_buffers() { return std::max<std::size_t>(staging_budget().load() / kBlockBytes, 1); }
+std::size_t buffers_in(std::size_t budget) { return std::max<std::size_t>(budget / kBlockBytes, 1); }
+
+std::size_t allowed_buffers() { return buffers_in(staging_budget().load()); }
 
 class StagingPool {
  public:
@@ -43,11 +45,12 @@ class StagingPool {
     returned_.notify_one();
   }
 
-  // After a change of the budget.
-  void trim() {
+  // Changes nothing if it throws.
+  void set_budget(std::size_t bytes) {
     const std::scoped_lock lock(mutex_);
+    idle_.reserve(buffers_in(bytes));  // first: from now on, giving back cannot fail
+    staging_budget().store(bytes);
     while (!idle_.empty() && taken_ + idle_.size() > allowed_buffers()) idle_.pop_back();
-    idle_.reserve(allowed_buffers());
     returned_.notify_all();
   }
 
@@ -75,7 +78,7 @@ StagingPool& StagingPool::instance() {
   StagingPool* pool = current_pool.load();
   if (pool != nullptr) return *pool;
   auto fresh = std::make_unique<StagingPool>();
-  fresh->trim();
+  fresh->idle_.reserve(allowed_buffers());
   if (current_pool.compare_exchange_strong(pool, fresh.get())) return *fresh.release();
   return *pool;
 }
@@ -88,8 +91,7 @@ StagingBuffer::~StagingBuffer() { StagingPool::instance().give_back(std::move(ar
 
 void set_staging_bytes(std::size_t bytes) {
   if (bytes == 0) throw Error(ErrorCode::kArgument, "the budget of staging memory must be at least 1 byte");
-  staging_budget().store(bytes);
-  StagingPool::instance().trim();
+  StagingPool::instance().set_budget(bytes);
 }
 
 std::size_t get_staging_bytes() { return staging_budget().load(); }

@@ -26,12 +26,14 @@ thread_local bool this_thread_is_worker = false;
 void forget_pool() { current_pool.store(nullptr); }
 [[maybe_unused]] const int kForkHandler = pthread_atfork(nullptr, nullptr, forget_pool);
 
-// Signals are for the program's own threads.
+// Signals are for the program's own threads, but for those that a thread brings upon itself: blocked, they would end
+// the process without their handlers, Python's faulthandler for one.
 class BlockedSignals {
  public:
   BlockedSignals() noexcept {
     sigset_t all;
     sigfillset(&all);
+    for (const int signal : {SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP}) sigdelset(&all, signal);
     pthread_sigmask(SIG_SETMASK, &all, &before_);
   }
   ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
@@ -65,12 +67,23 @@ void ThreadPool::run(std::size_t count, std::size_t limit, const InterruptCheck&
   Job job{.block = block, .count = count, .limit = limit};
   std::unique_lock lock(mutex_);
   start_workers(std::min(count, limit));
+  if (workers_ == 0) {
+    lock.unlock();
+    return run_here(count, interrupt, block);
+  }
   jobs_.push_back(&job);
   for (std::size_t i = 0; i < std::min(count, limit); ++i) wake_.notify_one();
   while (!job.is_finished())
     if (job.finished.wait_for(lock, kInterruptPeriod) == std::cv_status::timeout) check_interrupt(job, interrupt, lock);
   jobs_.remove(&job);
   if (job.error) std::rethrow_exception(job.error);
+}
+
+void ThreadPool::run_here(std::size_t count, const InterruptCheck& interrupt, const Block& block) {
+  for (std::size_t i = 0; i < count; ++i) {
+    if (interrupt) interrupt();
+    block(i);
+  }
 }
 
 void ThreadPool::check_interrupt(Job& job, const InterruptCheck& interrupt, std::unique_lock<std::mutex>& lock) {
@@ -90,8 +103,8 @@ void ThreadPool::start_workers(std::size_t wanted) {
   const BlockedSignals inherited_by_workers;
   try {
     for (; workers_ < wanted; ++workers_) std::thread([this] { work(); }).detach();
-  } catch (const std::system_error&) {
-    if (workers_ == 0) throw;  // fewer than wanted will do
+  } catch (const std::system_error&) {  // fewer than wanted will do
+    return;
   }
 }
 

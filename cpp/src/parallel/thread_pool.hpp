@@ -44,7 +44,10 @@ class ThreadPool {
     void fail(std::size_t index, std::exception_ptr cause);
   };
 
+  // Starts as many as the system has threads for, perhaps none.
   void start_workers(std::size_t wanted);
+  // For a system that has no threads left.
+  static void run_here(std::size_t count, const InterruptCheck& interrupt, const Block& block);
   void work();
   Job* take_turn();
   static void run_block(Job& job, std::unique_lock<std::mutex>& lock);

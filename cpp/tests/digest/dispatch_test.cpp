@@ -14,21 +14,28 @@ constexpr Crc32cImplementation kSecond = {"second", nullptr};
 constexpr Crc32cImplementation kThird = {"third", nullptr};
 
 template <class Implementation>
-std::string names(const std::vector<Implementation>& implementations) {
+std::string names(const Ranking<Implementation>& implementations) {
   std::string result;
   for (const Implementation& implementation : implementations) result.append(implementation.name).append(" ");
   return result;
 }
 
+Ranking<Crc32cImplementation> ranking(std::initializer_list<Crc32cImplementation> implementations) {
+  Ranking<Crc32cImplementation> result;
+  for (const Crc32cImplementation& implementation : implementations) result.push_back(implementation);
+  return result;
+}
+
 TEST(Prefer, PutsTheRequestedOneFirstAndKeepsTheOrderOfTheOthers) {
-  std::vector<Crc32cImplementation> list = {kFirst, kSecond, kThird};
-  EXPECT_EQ(prefer(list, "third", "VARIABLE"), "");
+  Ranking<Crc32cImplementation> list = ranking({kFirst, kSecond, kThird});
+  EXPECT_TRUE(prefer(list, "third"));
   EXPECT_EQ(names(list), "third first second ");
 }
 
 TEST(Prefer, IgnoresAnUnknownNameAndSaysWhatIsPossible) {
-  std::vector<Crc32cImplementation> list = {kFirst, kSecond};
-  EXPECT_EQ(prefer(list, "fourth", "VARIABLE"), "VARIABLE=fourth ignored; this CPU can run: first second");
+  Ranking<Crc32cImplementation> list = ranking({kFirst, kSecond});
+  EXPECT_FALSE(prefer(list, "fourth"));
+  EXPECT_EQ(warning_of(list, "fourth", "VARIABLE"), "VARIABLE=fourth ignored; this CPU can run: first second");
   EXPECT_EQ(names(list), "first second ");
 }
 

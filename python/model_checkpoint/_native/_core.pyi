@@ -89,6 +89,12 @@ def kernels() -> dict[str, list[str]]:
 def copy_buffers(dest: Buffer, offsets: Sequence[int], sources: Sequence[Buffer], *, threads: int = 0) -> None:
     """Copy each source to ``dest[offsets[i]:]`` in parallel, with streaming stores."""
 
+def copy_each(dests: Sequence[Buffer], sources: Sequence[Buffer], *, threads: int = 0) -> None:
+    """Copy each source to the destination of the same index, which has its size, in parallel.
+
+    `CorruptionError` where memory is mapped from a file that has shrunk; the destinations are then undefined.
+    """
+
 def copy_to_cuda(
     addresses: Sequence[int], sources: Sequence[Buffer], *, device: int, stream: int, threads: int = 0
 ) -> None:

@@ -76,9 +76,10 @@ class SaveHandle:
         except BaseException as error:
             failure = SaveError(f"step {self.step} was not saved: {error}", step=self.step)
             failure.__cause__ = error
-            self._told = not isinstance(error, Exception)  # Ctrl-C: whoever pressed it knows
-            self._future.set_exception(failure)
-            if self._told:
+            is_known = not isinstance(error, Exception)  # Ctrl-C: whoever pressed it knows
+            self._told = is_known
+            self._future.set_exception(failure)  # from here on, others may hear of it
+            if is_known:
                 raise
 
     @property

@@ -8,9 +8,14 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from model_checkpoint.analytics.collector import COMPACT_EVERY, MetricsCollector
+from model_checkpoint.analytics.compaction import Compactor
+from model_checkpoint.analytics.numbers import as_metrics
+from model_checkpoint.analytics.reader import Metrics, MetricsReader
 from model_checkpoint.analytics.selection import check_mode
 from model_checkpoint.checkpoint.arguments import check_options, checked_alias, checked_part, checked_step
 from model_checkpoint.checkpoint.cache import CheckpointCache
@@ -19,7 +24,6 @@ from model_checkpoint.checkpoint.handle import SaveHandle
 from model_checkpoint.checkpoint.keep import Keep
 from model_checkpoint.checkpoint.listeners import Listeners
 from model_checkpoint.checkpoint.loading import Loader
-from model_checkpoint.checkpoint.metrics_log import MetricsLog, as_metrics
 from model_checkpoint.checkpoint.parts import ProcessRandom
 from model_checkpoint.checkpoint.progress import Progress
 from model_checkpoint.checkpoint.remarks import Remarks, check_tags
@@ -27,9 +31,13 @@ from model_checkpoint.checkpoint.resume import RNG, ResumeReport, restore_run
 from model_checkpoint.checkpoint.retention import RetentionPlan
 from model_checkpoint.checkpoint.save_when import SaveHistory, SaveWhen
 from model_checkpoint.checkpoint.saving import Saver, SaveRequest
+from model_checkpoint.checkpoint.scrub import Scrubber
+from model_checkpoint.checkpoint.scrub_due import due
+from model_checkpoint.checkpoint.scrub_report import ScrubReport
 from model_checkpoint.checkpoint.signals import StopRequest
 from model_checkpoint.checkpoint.snapshot import SnapshotArena
 from model_checkpoint.checkpoint.workspace import Workspace
+from model_checkpoint.database.metric_table import MetricTable
 from model_checkpoint.errors import (
     CatalogDamagedError,
     CatalogError,
@@ -63,6 +71,8 @@ class CheckpointManager:
         experiment: Which experiment; created if it does not exist.
         monitor: The metric that says which checkpoint is best; None for what the experiment has.
         mode: Whether less (``"min"``) or more (``"max"``) of it is better.
+        config: What the experiment was made with, as JSON values: hyperparameters, paths, versions. Experiments are
+            compared by it. None leaves what is stored.
         keep: What to keep after each save; None keeps everything.
         save_when: What `should_save` answers.
         backend: Name of the storage backend; ``"safetensors"``, ``"pytorch"``, or one registered by
@@ -94,6 +104,7 @@ class CheckpointManager:
         experiment: str = "default",
         monitor: str | None = None,
         mode: Mode = "min",
+        config: Mapping[str, object] | None = None,
         keep: Keep | None = None,
         save_when: SaveWhen | None = None,
         backend: str = "safetensors",
@@ -116,7 +127,7 @@ class CheckpointManager:
         self._resumed_from: str | None = None
         arena = SnapshotArena(memory_budget_bytes)
         with ExitStack() as opened:
-            self._workspace, self._experiment = _open(root, experiment, monitor, mode, keep)
+            self._workspace, self._experiment = _open(root, experiment, monitor, mode, keep, config)
             opened.callback(self._workspace.close)
             opened.callback(arena.close)
             for policy in (keep, save_when):
@@ -129,7 +140,11 @@ class CheckpointManager:
         self._remarks = Remarks(self._workspace)
         self._loader = Loader(self._workspace.store, cache, emit=self._emit, found_intact=self._note_intact)
         self._janitor = Janitor(self._workspace, self._emit, timedelta(seconds=trash_for_s))
-        self._metrics = MetricsLog(experiment, self._workspace.catalog.log_metrics)
+        points = MetricTable(self._workspace.catalog)
+        compactor = Compactor(self._workspace.store.root, points)
+        self._metrics = MetricsCollector(
+            experiment, points.append, compact=partial(compactor.compact, experiment, least=COMPACT_EVERY)
+        )
         self._saver = Saver(
             self._workspace,
             self._experiment,
@@ -196,14 +211,51 @@ class CheckpointManager:
         self._emit(RunResumed(checkpoint, report.problems))
         return report
 
-    def log(self, step: int, **values: Any) -> None:
-        """Append values to the series of metrics of the experiment; they are written many at a time.
+    def log(
+        self,
+        step: int,
+        values: Mapping[str, Any] | None = None,
+        /,
+        *,
+        epoch: float | None = None,
+        split: str = "",
+        tags: Mapping[str, str] | None = None,
+        **named: Any,
+    ) -> None:
+        """Append values to the series of metrics of the experiment; see `MetricsCollector.log`, which this is.
 
         Raises:
-            ConfigurationError: A value is no number.
+            ConfigurationError: A value is no number, or something else is not what it must be.
+            CatalogError: Writing earlier values failed; they are kept.
         """
         self._enter()
-        self._metrics.add(step, values)
+        self._metrics.log(step, values, epoch=epoch, split=split, tags=tags, **named)
+
+    @property
+    def collector(self) -> MetricsCollector:
+        """What `log` fills. Its `aggregate` has the figures of this process's series so far."""
+        return self._metrics
+
+    def metrics(
+        self,
+        *names: str,
+        split: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        first_step: int = 0,
+        last_step: int = 2**63 - 1,
+    ) -> Metrics:
+        """What was logged for the experiment, by whatever process; see `MetricsReader.metrics`.
+
+        Raises:
+            MetricNotFoundError: Nothing was logged under one of the names.
+            MissingDependencyError: The extra ``analytics`` is not installed.
+        """
+        self._enter()
+        self._metrics.flush()
+        reader = MetricsReader(self._workspace.store.root, self._workspace.catalog)
+        return reader.metrics(
+            self._experiment.name, *names, split=split, tags=tags, first_step=first_step, last_step=last_step
+        )
 
     def should_save(self, step: int, metrics: Mapping[str, Any] | None = None) -> bool:
         """Whether ``save_when`` asks for a save of this step, or SIGTERM does (``on_sigterm="save"``).
@@ -289,7 +341,8 @@ class CheckpointManager:
             self.wait()
         handle = self._saver.save(request, self._after_save, began_at=began_at, block=block or is_last)
         if self._save_when is not None:
-            self._history = self._known_history().after(step, request.metrics, utc_now())
+            wait = timedelta(seconds=time.perf_counter() - began_at)
+            self._history = self._known_history().after(step, request.metrics, utc_now(), wait=wait)
         if block or is_last:
             handle.result()
         if is_last:
@@ -399,7 +452,8 @@ class CheckpointManager:
             ref: Which; see `info`.
             into: What to load into, in place: a dict of parts, or one part. Of a dict only its keys are loaded.
             device: Where torch tensors shall lie.
-            mmap: Return views of private mappings, which they keep alive, instead of owned memory.
+            mmap: Return views of private mappings, which they keep alive, instead of owned memory. Nobody may truncate
+                the files meanwhile: reading a view of lost bytes ends the process.
             verify: ``"full"`` checks every SHA-256, ``"fast"`` every CRC-32C, ``"none"`` only manifest and headers.
             components: The parts to load; None for all.
             strict: With ``into``: whether everything must fit.
@@ -430,6 +484,43 @@ class CheckpointManager:
         with self._progress.waiting(f"verifying {checkpoint.ref}"):
             self._loader.verify(checkpoint)
         return self._remarks.set_verified(checkpoint, utc_now())
+
+    def scrub(
+        self,
+        *refs: str | int,
+        repair: bool = False,
+        copies: Sequence[str | os.PathLike[str]] = (),
+        bytes_per_s: float | None = None,
+        within_s: float | None = None,
+        older_than_s: float | None = None,
+    ) -> ScrubReport:
+        """Read checkpoints from the device, note which are sound, and find, or repair, what is damaged.
+
+        `model_checkpoint.scrub` does the same for a whole store, and says more of the arguments.
+
+        Args:
+            refs: Which; without any, all of the experiment, the one longest not looked at first.
+            repair: Whether to repair what has a good copy.
+            copies: Where to look for good copies, besides the store itself: other stores, directories, files.
+            bytes_per_s: How much to read in a second, at most.
+            within_s: How many seconds to take, at most.
+            older_than_s: Leave out what was verified since so many seconds.
+
+        Returns:
+            What was read and what was found. Damage raises nothing.
+        """
+        self.wait()
+        scrubber = Scrubber(
+            self._workspace,
+            emit=self._emit,
+            copies=copies,
+            repair=repair,
+            bytes_per_s=bytes_per_s,
+            within_s=within_s,
+        )
+        todo = due(self._workspace, refs, experiment=self._experiment.name, older_than_s=older_than_s)
+        with self._progress.waiting(f"scrubbing {self._experiment.name}"):
+            return scrubber.run(todo)
 
     # --- what is said of checkpoints ----------------------------------------------------------------------------------
 
@@ -471,9 +562,11 @@ class CheckpointManager:
             return
         self._is_closed = True
         with self._opened:
-            self._finish()
-            self._metrics.flush()
-            self._saver.slot.raise_failure()
+            try:
+                self._finish()
+                self._metrics.close()
+            finally:
+                self._saver.slot.raise_failure()
 
     def __enter__(self) -> Self:
         return self
@@ -548,17 +641,22 @@ EnhancedCheckpointManager = CheckpointManager
 
 
 def _open(
-    root: str | os.PathLike[str], experiment: str, monitor: str | None, mode: Mode, keep: Keep | None
+    root: str | os.PathLike[str],
+    experiment: str,
+    monitor: str | None,
+    mode: Mode,
+    keep: Keep | None,
+    config: Mapping[str, object] | None,
 ) -> tuple[Workspace, ExperimentInfo]:
     """Open the store and join the experiment; a catalog that turns out to be damaged only then is rebuilt."""
     workspace = Workspace.open(root)
     text = None if keep is None else str(keep)
     try:
         try:
-            return workspace, workspace.join(experiment, monitor=monitor, mode=mode, keep=text)
+            return workspace, workspace.join(experiment, monitor=monitor, mode=mode, keep=text, config=config)
         except CatalogDamagedError:
             workspace.repair()
-            return workspace, workspace.join(experiment, monitor=monitor, mode=mode, keep=text)
+            return workspace, workspace.join(experiment, monitor=monitor, mode=mode, keep=text, config=config)
     except BaseException:
         workspace.close()
         raise

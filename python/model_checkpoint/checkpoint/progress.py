@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from model_checkpoint.events import (
+    CheckpointDamaged,
     CheckpointSaved,
     Event,
     RetentionFailed,
@@ -65,7 +66,12 @@ def _resumed(event: RunResumed) -> str:
     return f"resumed from {event.checkpoint.experiment}:step-{event.checkpoint.step}{lost}"
 
 
+def _damaged(event: CheckpointDamaged) -> str:
+    return f"{event.ref} {'was' if event.repaired else 'is'} damaged: {event.damage}"
+
+
 _WORDS: dict[type, Callable[[Any], str]] = {
+    CheckpointDamaged: _damaged,
     CheckpointSaved: _saved,
     SaveFailed: _failed,
     SaveSkipped: _skipped,
@@ -76,9 +82,9 @@ _WORDS: dict[type, Callable[[Any], str]] = {
 
 
 def _level(event: Event) -> int:
-    if isinstance(event, SaveFailed):
+    if isinstance(event, SaveFailed) or (isinstance(event, CheckpointDamaged) and not event.repaired):
         return logging.ERROR
-    is_warning = isinstance(event, SaveSkipped | RetentionFailed) or (
+    is_warning = isinstance(event, SaveSkipped | RetentionFailed | CheckpointDamaged) or (
         isinstance(event, RunResumed) and event.incomplete
     )
     return logging.WARNING if is_warning else logging.INFO

@@ -76,6 +76,16 @@ class Remarks:
             checkpoint, "verify", lambda: self._workspace.catalog.set_verified(checkpoint.id, at), verified_at=at
         )
 
+    def set_damaged(self, checkpoint: CheckpointInfo) -> None:
+        """Note that a checkpoint does not count as verified any more."""
+        self._workspace.store.annotate(checkpoint, lambda annotation: dataclasses.replace(annotation, verified_at=None))
+        catalog = self._workspace.catalog
+        with catalog.write():
+            known = catalog.get(checkpoint.id)
+            catalog.remove(known.id)
+            catalog.add(dataclasses.replace(known, verified_at=None))
+            catalog.audit("damage", checkpoint=known.id)
+
     def set_alias(self, checkpoint: CheckpointInfo, alias: str) -> CheckpointInfo:
         """Name a checkpoint; another one that has the name loses it.
 

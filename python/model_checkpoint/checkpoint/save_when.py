@@ -1,6 +1,7 @@
 """When to save: small policies that combine by ``|`` and say why.
 
     SaveWhen.every(steps=500) | SaveWhen.every(minutes=10) | SaveWhen.improved()
+    SaveWhen.budget(0.02) | SaveWhen.improved()
 
 They are asked (`model_checkpoint.CheckpointManager.should_save`), never act by themselves.
 """
@@ -11,15 +12,17 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 
+from model_checkpoint.analytics.save_interval import daly_interval, mean_time_between_failures, within_budget
 from model_checkpoint.analytics.selection import check_mode
 from model_checkpoint.errors import ConfigurationError
 from model_checkpoint.types import CheckpointInfo, Mode
 
 __all__ = ["Moment", "SaveHistory", "SaveWhen"]
 
+_RECENT = 5
 _NO_METRICS: Mapping[str, float] = MappingProxyType({})
 
 
@@ -32,24 +35,44 @@ class SaveHistory:
         last_step: The step that it saved last, or resumed from; None before the first save.
         lowest: The least value of each metric among the experiment's checkpoints.
         highest: The greatest one.
+        begun_at: When this run began (UTC); None: with ``last_at``.
+        waited: How long training has waited for saves in this run.
+        waits: How long for each of the last five.
+        between_failures: The mean time between two failures of the experiment so far; None before the first one.
     """
 
     last_at: datetime
     last_step: int | None = None
     lowest: Mapping[str, float] = field(default_factory=lambda: _NO_METRICS)
     highest: Mapping[str, float] = field(default_factory=lambda: _NO_METRICS)
+    begun_at: datetime | None = None
+    waited: timedelta = timedelta()
+    waits: tuple[timedelta, ...] = ()
+    between_failures: timedelta | None = None
+
+    @property
+    def next_wait(self) -> timedelta:
+        """How long training is going to wait for the next save: the median of the last ones, nothing if unknown."""
+        return sorted(self.waits)[len(self.waits) // 2] if self.waits else timedelta()
 
     @classmethod
     def of(cls, checkpoints: Iterable[CheckpointInfo], *, begun_at: datetime) -> SaveHistory:
         """The history of a run that begins now in an experiment that has these checkpoints."""
-        history = cls(last_at=begun_at)
-        for checkpoint in checkpoints:
+        known = tuple(checkpoints)
+        between_failures = mean_time_between_failures(known)
+        history = cls(last_at=begun_at, begun_at=begun_at, between_failures=between_failures)
+        for checkpoint in known:
             history = history._with_metrics(checkpoint.metrics)
         return history
 
-    def after(self, step: int, metrics: Mapping[str, float], at: datetime) -> SaveHistory:
-        """The history once a save of ``step`` has begun."""
-        return replace(self._with_metrics(metrics), last_step=step, last_at=at)
+    def after(
+        self, step: int, metrics: Mapping[str, float], at: datetime, *, wait: timedelta | None = None
+    ) -> SaveHistory:
+        """The history once a save of ``step`` has begun, for which training waited so long; None: it did not save."""
+        saved = replace(self._with_metrics(metrics), last_step=step, last_at=at)
+        if wait is None:
+            return saved
+        return replace(saved, waited=self.waited + wait, waits=(*self.waits, wait)[-_RECENT:])
 
     def _with_metrics(self, metrics: Mapping[str, float]) -> SaveHistory:
         numbers = {name: value for name, value in metrics.items() if not math.isnan(value)}
@@ -105,6 +128,30 @@ class SaveWhen(ABC):
         if not (math.isfinite(min_delta) and min_delta >= 0):
             raise ConfigurationError(f"improved(min_delta={min_delta!r}): must be a number of at least 0")
         return _Improved(metric, None if mode is None else check_mode(mode), min_delta)
+
+    @staticmethod
+    def budget(share: float) -> SaveWhen:
+        """As often as possible while training waits for saves no more than a share of its time: 0.02 is 2 %.
+
+        What the next save takes is expected from the last ones; the first one, which measures it, is due at once.
+        """
+        if not 0 < share < 1:
+            raise ConfigurationError(f"budget({share!r}): must be a number between 0 and 1")
+        return _Budget(share)
+
+    @staticmethod
+    def young_daly(*, mtbf_hours: float | None = None) -> SaveWhen:
+        """At the interval at which saving and repeating lost work together cost least; see `daly_interval`.
+
+        What a save takes is measured; the first one is due at once.
+
+        Args:
+            mtbf_hours: The mean time between two failures; None for what the experiment's resumes tell, and a day
+                until it was resumed for the first time.
+        """
+        if mtbf_hours is not None and not 0 < mtbf_hours < math.inf:
+            raise ConfigurationError(f"young_daly(mtbf_hours={mtbf_hours!r}): must be a number above 0")
+        return _YoungDaly(mtbf_hours)
 
     def __or__(self, other: SaveWhen) -> SaveWhen:
         if not isinstance(other, SaveWhen):
@@ -191,6 +238,33 @@ class _Improved(SaveWhen):
         if (self.mode or moment.mode) == "min":
             return metric not in history.lowest or value < history.lowest[metric] - self.min_delta
         return metric not in history.highest or value > history.highest[metric] + self.min_delta
+
+
+@dataclass(frozen=True, slots=True)
+class _Budget(SaveWhen):
+    share: float
+
+    def __str__(self) -> str:
+        return f"budget({self.share:g})"
+
+    def is_due(self, history: SaveHistory, moment: Moment) -> bool:
+        elapsed = moment.at - (history.begun_at or history.last_at)
+        return within_budget(self.share, elapsed=elapsed, waited=history.waited, next_wait=history.next_wait).answer
+
+
+@dataclass(frozen=True, slots=True)
+class _YoungDaly(SaveWhen):
+    mtbf_hours: float | None
+
+    def __str__(self) -> str:
+        return "young_daly()" if self.mtbf_hours is None else f"young_daly(mtbf_hours={self.mtbf_hours:g})"
+
+    def is_due(self, history: SaveHistory, moment: Moment) -> bool:
+        if not history.waits:
+            return True
+        stated = None if self.mtbf_hours is None else timedelta(hours=self.mtbf_hours)
+        between = stated or history.between_failures or timedelta(days=1)
+        return moment.at - history.last_at >= daly_interval(history.next_wait, between)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,14 @@ import dataclasses
 import fcntl
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
+from model_checkpoint.analytics.compaction import Compactor
 from model_checkpoint.database.catalog import Catalog
+from model_checkpoint.database.metric_table import MetricTable
 from model_checkpoint.database.opening import set_aside
 from model_checkpoint.errors import (
     CatalogDamagedError,
@@ -19,6 +21,7 @@ from model_checkpoint.errors import (
     CheckpointNotFoundError,
     FormatError,
     IntegrityError,
+    MissingDependencyError,
 )
 from model_checkpoint.storage.annotations import Annotation, with_annotation, without_alias
 from model_checkpoint.storage.names import check_experiment, parse_checkpoint_name
@@ -26,6 +29,7 @@ from model_checkpoint.storage.scan import StoreScan, open_at
 from model_checkpoint.storage.store import Store
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo, Mode
 from model_checkpoint.utils.clock import utc_now
+from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = ["Workspace"]
@@ -99,7 +103,15 @@ class Workspace:
 
     # --- one experiment -----------------------------------------------------------------------------------------------
 
-    def join(self, name: str, *, monitor: str | None, mode: Mode, keep: str | None) -> ExperimentInfo:
+    def join(
+        self,
+        name: str,
+        *,
+        monitor: str | None,
+        mode: Mode,
+        keep: str | None,
+        config: Mapping[str, object] | None = None,
+    ) -> ExperimentInfo:
         """Begin to use an experiment: create it, or change its settings to those given.
 
         Args:
@@ -107,6 +119,7 @@ class Workspace:
             monitor: Its metric; None leaves metric and mode as they are.
             mode: Whether less or more of the metric is better.
             keep: The text of its policy; None leaves it as it is.
+            config: What the user wants to find again, as JSON values; None leaves it as it is.
 
         Returns:
             The settings as they are now. Store and catalog have the same checkpoints then.
@@ -118,6 +131,8 @@ class Workspace:
             settings = dataclasses.replace(settings, monitor=monitor, mode=mode)
         if keep is not None:
             settings = dataclasses.replace(settings, keep=keep)
+        if config is not None:
+            settings = dataclasses.replace(settings, config=MappingProxyType(dict(config)))
         if settings != stored:
             self.store.write_experiment(settings)
         if settings != listed:
@@ -132,7 +147,9 @@ class Workspace:
         if not any(self._disagreements(experiment)):
             return
         with self.catalog.write():  # and look again: what others did meanwhile is no disagreement
-            for path, info in self._disagreements(experiment):
+            disagreements = list(self._disagreements(experiment))
+            self.store.settle(experiment)
+            for path, info in disagreements:
                 if info is None:
                     self._adopt(path)
                 elif info.state is CheckpointState.TRASHED:
@@ -198,7 +215,7 @@ class Workspace:
             return info.state is not CheckpointState.COMMITTED
         if info.state is not CheckpointState.TRASHED:
             return info.state is CheckpointState.COMMITTED
-        return not (info.path.startswith(".trash/") and os.path.lexists(os.path.join(self.store.root, info.path)))
+        return not (info.path.startswith(".trash/") and is_present(os.path.join(self.store.root, info.path)))
 
     def _paths(self, experiment: str) -> set[str]:
         directory = os.path.join(self.store.root, experiment)
@@ -287,10 +304,23 @@ def _damage(store: Store) -> str | None:
 def _rebuild(store: Store, catalog: Catalog) -> StoreScan:
     with catalog.write():  # a checkpoint that is committed meanwhile is recorded when this is done
         found = store.scan()
+        for experiment in {info.experiment for info in found.checkpoints if info.state is CheckpointState.COMMITTED}:
+            store.settle(experiment)
         catalog.rebuild(found.checkpoints, found.experiments)
+        _settle_metrics(store, catalog)
     for item in found.quarantined:
         _log.warning("%s is left alone: %s", item.path, item.reason)
     return found
+
+
+def _settle_metrics(store: Store, catalog: Catalog) -> None:
+    """List the segments of metrics that a new catalog does not know."""
+    compactor = Compactor(store.root, MetricTable(catalog))
+    for experiment in catalog.experiments():
+        try:
+            compactor.settle(experiment.name)
+        except MissingDependencyError as error:
+            _log.warning("%s: its older metrics are not listed: %s", experiment.name, error)
 
 
 @contextmanager
@@ -303,4 +333,5 @@ def _alone_in(directory: str) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(fd)
+        with suppress(OSError):  # nothing was written to it
+            os.close(fd)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError, IntegrityError
+from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError, IntegrityError, MetricNotFoundError
 
 __all__ = ["ExitCode", "exit_code_of"]
 
@@ -28,7 +28,7 @@ def exit_code_of(error: BaseException) -> ExitCode:
     match error:
         case IntegrityError():
             return ExitCode.INTEGRITY
-        case CheckpointNotFoundError():
+        case CheckpointNotFoundError() | MetricNotFoundError():
             return ExitCode.NOT_FOUND
         case ConfigurationError():
             return ExitCode.USAGE

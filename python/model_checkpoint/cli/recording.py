@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
 from model_checkpoint.checkpoint.remarks import Remarks
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.cli.verdict import Verdict
-from model_checkpoint.types import CheckpointInfo, CheckpointState
+from model_checkpoint.types import CheckpointState
 from model_checkpoint.utils.clock import utc_now
 
 __all__ = ["record"]
@@ -31,12 +30,4 @@ def record(root: Path, verdicts: Iterable[Verdict]) -> None:
             if not verdict.flaws:
                 remarks.set_verified(info, utc_now())
             elif info.verified_at is not None:
-                _forget_verification(workspace, info)
-
-
-def _forget_verification(workspace: Workspace, info: CheckpointInfo) -> None:
-    workspace.store.annotate(info, lambda annotation: dataclasses.replace(annotation, verified_at=None))
-    with workspace.catalog.write():
-        workspace.catalog.remove(info.id)
-        workspace.catalog.add(dataclasses.replace(info, verified_at=None))
-        workspace.catalog.audit("damage", checkpoint=info.id)
+                remarks.set_damaged(info)

@@ -12,32 +12,13 @@ from model_checkpoint.cli.target import Target
 from model_checkpoint.errors import CheckpointError, CheckpointNotFoundError, IntegrityError, UnverifiableError
 from model_checkpoint.storage.checkpoint_dir import verify_contents
 from model_checkpoint.storage.contents import Contents, check_file, open_contents
+from model_checkpoint.storage.flaws import Flaw
 from model_checkpoint.storage.safetensors.verify import find_damage, verify_file
 from model_checkpoint.storage.scan import open_at
 from model_checkpoint.types import FileInfo
+from model_checkpoint.utils.strict_json import JsonValue
 
-__all__ = ["Flaw", "Verdict", "examine"]
-
-
-@dataclass(frozen=True, slots=True)
-class Flaw:
-    """Something damaged.
-
-    Attributes:
-        file: The file, relative to the checkpoint; empty if it is about the checkpoint as a whole.
-        message: What is wrong.
-        tensor: The tensor, if the damage is in one.
-        chunk: The chunk's index in the tensor.
-        offset: File offset of the damaged chunk, in bytes.
-        nbytes: Size of the damaged chunk, in bytes.
-    """
-
-    file: str
-    message: str
-    tensor: str | None = None
-    chunk: int | None = None
-    offset: int | None = None
-    nbytes: int | None = None
+__all__ = ["Verdict", "examine", "flaw_json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +112,14 @@ def _chunks(path: str, name: str, error: IntegrityError) -> Iterator[Flaw]:
         yield Flaw(name, "differs from its digest", chunk.tensor, chunk.chunk, chunk.offset, chunk.nbytes)
     if not damage:
         yield Flaw(name, str(error))
+
+
+def flaw_json(flaw: Flaw) -> dict[str, JsonValue]:
+    return {
+        "file": flaw.file,
+        "tensor": flaw.tensor,
+        "chunk": flaw.chunk,
+        "offset": flaw.offset,
+        "bytes": flaw.nbytes,
+        "message": flaw.message,
+    }

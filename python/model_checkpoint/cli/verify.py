@@ -11,7 +11,7 @@ from model_checkpoint.cli.exit_codes import ExitCode
 from model_checkpoint.cli.progress import byte_progress
 from model_checkpoint.cli.render import Cell, Column, count, escape, print_json, print_line, print_table
 from model_checkpoint.cli.target import Target, find_target, store_target
-from model_checkpoint.cli.verdict import Flaw, Verdict, examine
+from model_checkpoint.cli.verdict import Verdict, examine, flaw_json
 from model_checkpoint.cli.view import PRESENT
 from model_checkpoint.database.listing import Listing
 from model_checkpoint.errors import CatalogError, ConfigurationError, StorageError
@@ -89,7 +89,7 @@ def _print(verdicts: Sequence[Verdict]) -> None:
         print_line()
         print_line(escape(verdict.target.name), style="bold")
         for flaw in verdict.flaws:
-            print_line("  " + escape(_describe(flaw)))
+            print_line("  " + escape(str(flaw)))
     if len(verdicts) > 1:
         nbytes, seconds = sum(v.nbytes for v in verdicts), sum(v.seconds for v in verdicts)
         found = f"{len(damaged)} damaged" if damaged else "all sound"
@@ -106,17 +106,6 @@ def _row(verdict: Verdict) -> Sequence[str | Cell]:
     return [result, name, str(verdict.files), size, time, f"{format_size(verdict.nbytes / max(seconds, 1e-9))}/s"]
 
 
-def _describe(flaw: Flaw) -> str:
-    """``model.safetensors: tensor fc1.weight, chunk 2, 1,048,576 bytes at 2101248: differs from its digest``."""
-    parts = [
-        f"tensor {flaw.tensor}" if flaw.tensor is not None else "",
-        f"chunk {flaw.chunk}" if flaw.chunk is not None else "",
-        f"{flaw.nbytes:,} bytes at {flaw.offset}" if flaw.nbytes is not None else "",
-    ]
-    place = ", ".join(part for part in parts if part)
-    return ": ".join(part for part in (flaw.file, place, flaw.message) if part)
-
-
 def _speed(nbytes: int, seconds: float) -> str:
     """``1.4 GB in 0.6 s (2.3 GB/s)``."""
     return f"{format_size(nbytes)} in {format_duration(seconds)} ({format_size(nbytes / max(seconds, 1e-9))}/s)"
@@ -130,15 +119,5 @@ def _as_json(verdict: Verdict) -> JsonValue:
         "files": verdict.files,
         "bytes": verdict.nbytes,
         "seconds": verdict.seconds,
-        "damage": [
-            {
-                "file": flaw.file,
-                "tensor": flaw.tensor,
-                "chunk": flaw.chunk,
-                "offset": flaw.offset,
-                "bytes": flaw.nbytes,
-                "message": flaw.message,
-            }
-            for flaw in verdict.flaws
-        ],
+        "damage": [flaw_json(flaw) for flaw in verdict.flaws],
     }

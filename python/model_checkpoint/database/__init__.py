@@ -13,17 +13,18 @@ if TYPE_CHECKING:
     from model_checkpoint.database.base_connection import BaseDatabaseConnection
     from model_checkpoint.database.catalog import Catalog
     from model_checkpoint.database.listing import Listing
+    from model_checkpoint.database.metric_table import MetricTable
     from model_checkpoint.database.opening import set_aside
-    from model_checkpoint.database.records import AuditEntry, MetricPoint
+    from model_checkpoint.database.records import AuditEntry
 
-__all__ = ["AuditEntry", "BaseDatabaseConnection", "Catalog", "Listing", "MetricPoint", "set_aside"]
+__all__ = ["AuditEntry", "BaseDatabaseConnection", "Catalog", "Listing", "MetricTable", "set_aside"]
 
 _HOMES = {
     "AuditEntry": "records",
     "BaseDatabaseConnection": "base_connection",
     "Catalog": "catalog",
     "Listing": "listing",
-    "MetricPoint": "records",
+    "MetricTable": "metric_table",
     "set_aside": "opening",
 }
 

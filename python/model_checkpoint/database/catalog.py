@@ -11,16 +11,15 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from sqlalchemy import Connection, TextClause, delete, text, update
-from sqlalchemy.exc import IntegrityError
 
 from model_checkpoint.database import schema
 from model_checkpoint.database.base_connection import BaseDatabaseConnection
 from model_checkpoint.database.listing import CATALOG_NAME
 from model_checkpoint.database.lookup import Lookup, get_checkpoint
 from model_checkpoint.database.opening import bring_up_to_date
-from model_checkpoint.database.records import AuditEntry, MetricPoint
+from model_checkpoint.database.records import AuditEntry
 from model_checkpoint.database.refs import check_alias
-from model_checkpoint.database.rows import Fetch, Row, audit_row, experiment_row, metric_row, point_row
+from model_checkpoint.database.rows import Fetch, Row, audit_row, experiment_row, metric_row
 from model_checkpoint.database.writing import (
     add_checkpoint,
     delete_checkpoints,
@@ -220,21 +219,7 @@ class Catalog(BaseDatabaseConnection, Lookup):
             rows = [metric_row(checkpoint, experiment, name, value) for name, value in metrics.items()]
             upsert(connection, schema.checkpoint_metrics, rows)
 
-    # --- logs ---------------------------------------------------------------------------------------------------------
-
-    def log_metrics(self, points: Iterable[MetricPoint]) -> None:
-        """Append to the series of metrics.
-
-        Raises:
-            CatalogError: An experiment of theirs is not known.
-        """
-        rows = [point_row(point) for point in points]
-        with self.write() as connection:
-            try:
-                insert_rows(connection, schema.metrics, rows)
-            except IntegrityError as error:
-                names = sorted({str(row["experiment"]) for row in rows})
-                raise CatalogError(f"metrics of an experiment that the catalog does not know, of {names}") from error
+    # --- log ----------------------------------------------------------------------------------------------------------
 
     def audit(
         self,

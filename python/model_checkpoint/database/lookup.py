@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from model_checkpoint.database import queries
-from model_checkpoint.database.records import AuditEntry, MetricPoint
+from model_checkpoint.database.records import AuditEntry
 from model_checkpoint.database.resolving import Resolver, state_parameters
-from model_checkpoint.database.rows import Fetch, read_audit, read_checkpoints, read_experiments, read_points
+from model_checkpoint.database.rows import Fetch, Row, read_audit, read_checkpoints, read_experiments
 from model_checkpoint.errors import CheckpointNotFoundError
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo, Mode
 
@@ -62,6 +62,18 @@ class Lookup(ABC):
         with self._snapshot() as fetch:
             return next(iter(Resolver(fetch, COMMITTED).best(experiment, metric, mode)), None)
 
+    def columns(
+        self, experiment: str, metrics: Sequence[str], *, states: Sequence[CheckpointState] = COMMITTED
+    ) -> Sequence[Row]:
+        """Rows of id, step, seq and the value of each metric (None: none, or NaN) of all checkpoints, oldest first.
+
+        A tenth of the time of `list`, where only these are needed.
+        """
+        names = {f"metric{number}": name for number, name in enumerate(metrics)}
+        parameters = {"experiment": experiment, **names, **state_parameters(states)}
+        with self._snapshot() as fetch:
+            return fetch(queries.columns(len(metrics), states=len(states)), parameters)
+
     def resolve(
         self,
         ref: str | int,
@@ -92,12 +104,6 @@ class Lookup(ABC):
         """The experiment of this name, or None."""
         with self._snapshot() as fetch:
             return next(iter(read_experiments(fetch(queries.EXPERIMENT, {"experiment": name}))), None)
-
-    def series(self, experiment: str, metric: str, *, first_step: int = 0) -> tuple[MetricPoint, ...]:
-        """The logged values of a metric by step; of one step, in the order in which they were logged."""
-        with self._snapshot() as fetch:
-            parameters = {"experiment": experiment, "metric": metric, "first_step": first_step}
-            return read_points(fetch(queries.SERIES, parameters))
 
     def history(self, checkpoint: str | None = None, *, limit: int | None = None) -> tuple[AuditEntry, ...]:
         """The audit log, newest first: all of it, or what was done to one checkpoint (also one that is gone)."""

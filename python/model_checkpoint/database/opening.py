@@ -13,6 +13,7 @@ from model_checkpoint.database.listing import CATALOG_NAME
 from model_checkpoint.database.revision import is_current, no_catalog
 from model_checkpoint.errors import StorageError
 from model_checkpoint.utils.clock import utc_now
+from model_checkpoint.utils.presence import is_present
 
 __all__ = ["bring_up_to_date", "set_aside"]
 
@@ -58,7 +59,7 @@ def set_aside(root: str | os.PathLike[str]) -> str | None:
     """
     path = os.path.join(root, CATALOG_NAME)
     aside = f"{path}.damaged-{utc_now():%Y%m%dT%H%M%S.%fZ}"
-    if not os.path.lexists(path):
+    if not is_present(path):
         return None
     for suffix in _FILES:
         try:

@@ -26,10 +26,10 @@ __all__ = [
     "OF_STEP",
     "OF_STEP_AND_PREFIX",
     "REVISION",
-    "SERIES",
     "TABLES",
     "WITH_ALIASES",
     "best",
+    "columns",
     "details_of",
     "select",
 ]
@@ -76,6 +76,21 @@ def best(mode: Mode, *, states: int) -> str:
 
 
 @functools.cache
+def columns(metrics: int, *, states: int) -> str:
+    """(id, step, seq, value of ``:metric0``, ...) of all checkpoints of ``:experiment``, in commit order."""
+    names = "".join(f", m{number}.value" for number in range(metrics))
+    joins = " ".join(
+        f"LEFT JOIN checkpoint_metrics AS m{number} ON m{number}.checkpoint = c.id AND m{number}.name = :metric{number}"
+        for number in range(metrics)
+    )
+    in_states = ", ".join(f":state{number}" for number in range(states))
+    return (
+        f"SELECT c.id, c.step, c.seq{names} FROM checkpoints AS c {joins} "  # noqa: S608 - numbers
+        f"WHERE c.experiment = :experiment AND c.state IN ({in_states}) ORDER BY c.seq"
+    )
+
+
+@functools.cache
 def details_of(selection: str) -> tuple[str, str, str]:
     """Three statements for (checkpoint, name, value) of the metrics, (checkpoint, key, value) of the tags and
     (checkpoint, alias) of the aliases of a selection's checkpoints; they take the selection's parameters.
@@ -97,10 +112,6 @@ NEAREST_STEPS = (
     "ORDER BY abs(c.step - :step), c.step LIMIT :limit"
 )
 
-SERIES = (
-    "SELECT experiment, name, step, value, time, context FROM metrics "
-    "WHERE experiment = :experiment AND name = :metric AND step >= :first_step ORDER BY step, id"
-)
 AUDIT_LOG = "SELECT at, action, checkpoint, actor, details FROM audit_log ORDER BY id DESC LIMIT :limit"
 AUDIT_LOG_OF_CHECKPOINT = (
     "SELECT at, action, checkpoint, actor, details FROM audit_log WHERE checkpoint = :id ORDER BY id DESC LIMIT :limit"

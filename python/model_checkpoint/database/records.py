@@ -7,28 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 
-__all__ = ["AuditEntry", "MetricPoint"]
-
-
-@dataclass(frozen=True, slots=True)
-class MetricPoint:
-    """One logged value of a metric.
-
-    Attributes:
-        experiment: Name of its experiment.
-        name: Name of the metric.
-        step: Training step.
-        value: The value; NaN and infinities are kept as such.
-        time: When it was logged (UTC).
-        context: What the value belongs to, for example ``{"split": "train"}``; JSON values.
-    """
-
-    experiment: str
-    name: str
-    step: int
-    value: float
-    time: datetime
-    context: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+__all__ = ["AuditEntry"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from model_checkpoint.database import queries
-from model_checkpoint.database.records import AuditEntry, MetricPoint
+from model_checkpoint.database.records import AuditEntry
 from model_checkpoint.errors import CatalogDamagedError
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo
 from model_checkpoint.utils.clock import from_microseconds, to_microseconds
@@ -23,11 +23,9 @@ __all__ = [
     "checkpoint_row",
     "experiment_row",
     "metric_row",
-    "point_row",
     "read_audit",
     "read_checkpoints",
     "read_experiments",
-    "read_points",
 ]
 
 Row = Sequence[Any]
@@ -58,17 +56,6 @@ def experiment_row(info: ExperimentInfo) -> dict[str, object]:
         "mode": info.mode,
         "keep": info.keep,
         "config": _json(info.config),
-    }
-
-
-def point_row(point: MetricPoint) -> dict[str, object]:
-    return {
-        "experiment": point.experiment,
-        "name": point.name,
-        "step": point.step,
-        "value": _number(point.value),
-        "time": to_microseconds(point.time),
-        "context": _json(point.context),
     }
 
 
@@ -122,14 +109,6 @@ def read_experiments(rows: Iterable[Row]) -> tuple[ExperimentInfo, ...]:
         return tuple(
             ExperimentInfo(name, from_microseconds(created_at), monitor, mode, keep, _object(config))
             for name, created_at, monitor, mode, keep, config in rows
-        )
-
-
-def read_points(rows: Iterable[Row]) -> tuple[MetricPoint, ...]:
-    with _trusted("metrics"):
-        return tuple(
-            MetricPoint(experiment, name, step, _float(value), from_microseconds(time), _object(context))
-            for experiment, name, step, value, time, context in rows
         )
 
 

@@ -30,7 +30,9 @@ __all__ = [
     "counters",
     "experiments",
     "metadata",
+    "metric_segments",
     "metrics",
+    "series",
     "tags",
 ]
 
@@ -113,18 +115,44 @@ aliases = Table(
     sqlite_with_rowid=False,
 )
 
-metrics = Table(
-    "metrics",
+series = Table(
+    "series",
     metadata,
     Column("id", Integer, nullable=False),
     Column("experiment", Text, ForeignKey("experiments.name"), nullable=False),
     Column("name", Text, nullable=False),
+    Column("split", Text, nullable=False),  # empty: none
+    Column("tags", Text, nullable=False),
+    PrimaryKeyConstraint("id"),
+    UniqueConstraint("experiment", "name", "split", "tags"),
+)
+
+metrics = Table(  # the points that are in no segment yet; no index: they are few, and read all together
+    "metrics",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
+    Column("series", Integer, ForeignKey("series.id"), nullable=False),
     Column("step", BigInteger, nullable=False),
     Column("value", Double),
     Column("time", BigInteger, nullable=False),
-    Column("context", Text, nullable=False),
+    Column("epoch", Double),
     PrimaryKeyConstraint("id"),
-    Index(None, "experiment", "name", "step"),
+    sqlite_autoincrement=True,  # an id names a point for good: segments say which ids they hold
+)
+
+metric_segments = Table(
+    "metric_segments",
+    metadata,
+    Column("path", Text, nullable=False),
+    Column("experiment", Text, ForeignKey("experiments.name"), nullable=False),
+    Column("points", BigInteger, nullable=False),
+    Column("first_step", BigInteger, nullable=False),
+    Column("last_step", BigInteger, nullable=False),
+    Column("nbytes", BigInteger, nullable=False),
+    Column("digest", Text, nullable=False),
+    PrimaryKeyConstraint("path"),
+    Index(None, "experiment"),
+    sqlite_with_rowid=False,
 )
 
 audit_log = Table(

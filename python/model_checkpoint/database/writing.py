@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Connection, Table, delete, insert, not_, select, update
+from sqlalchemy import Connection, Table, delete, insert, not_, select, union, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from model_checkpoint.database import schema
@@ -92,7 +92,7 @@ def delete_checkpoints(connection: Connection, ids: Iterable[str]) -> None:
 def replace_all(connection: Connection, infos: Sequence[CheckpointInfo], experiments: Sequence[ExperimentInfo]) -> None:
     """Make these the checkpoints and experiments; an experiment with logged metrics stays in any case."""
     connection.execute(delete(schema.checkpoints))
-    logged = select(schema.metrics.c.experiment)
+    logged = union(select(schema.series.c.experiment), select(schema.metric_segments.c.experiment))
     connection.execute(delete(schema.experiments).where(not_(schema.experiments.c.name.in_(logged))))
     upsert(connection, schema.experiments, [experiment_row(info) for info in experiments])
     _insert_checkpoints(connection, in_distinct_order(infos))

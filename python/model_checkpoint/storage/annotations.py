@@ -20,6 +20,7 @@ from model_checkpoint.types import CheckpointInfo
 from model_checkpoint.utils import strict_json
 from model_checkpoint.utils.atomic_file import replace_bytes
 from model_checkpoint.utils.clock import format_rfc3339, parse_rfc3339
+from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.storage_errors import storage_errors
 from model_checkpoint.utils.strict_json import JsonValue
 
@@ -87,7 +88,7 @@ def read_annotation(directory: str, checkpoint_id: str) -> Annotation:
         StorageError: It cannot be read.
     """
     path = _path(directory, checkpoint_id)
-    if not os.path.lexists(path):
+    if not is_present(path):
         return Annotation(checkpoint_id)
     annotation = _decode(strict_json.parse(read_small(path, limit=_LIMIT), path=path), path)
     if annotation.id != checkpoint_id:
@@ -135,7 +136,8 @@ def _locked(path: str) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(fd)
+        with contextlib.suppress(OSError):  # nothing was written to it
+            os.close(fd)
 
 
 def _encode(annotation: Annotation) -> bytes:

@@ -22,6 +22,8 @@ from model_checkpoint.storage.staging import StagingArea
 from model_checkpoint.storage.state_tree import flatten, references, unflatten
 from model_checkpoint.types import Receipt, VerifyLevel
 from model_checkpoint.utils.collector import collector_paused
+from model_checkpoint.utils.presence import is_directory, is_present
+from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = [
     "DEFAULT_BACKEND",
@@ -172,7 +174,8 @@ def load(
         into: What to load into, in place: tensors, modules, anything with ``load_state_dict``, and containers of such
             things and of plain values. Of a dict only its keys are loaded.
         device: Where torch tensors shall lie.
-        mmap: Return views of private mappings of the files, which they keep alive, instead of owned memory.
+        mmap: Return views of private mappings of the files, which they keep alive, instead of owned memory. Nobody may
+            truncate these files meanwhile: see `load_file`.
         verify: ``"full"`` checks every SHA-256, ``"fast"`` every CRC-32C of tensors, ``"none"`` only manifest and
             headers.
         strict: Whether ``into`` must have everything that the checkpoint has, and the reverse.
@@ -217,7 +220,9 @@ def _backend_state(contents: Contents) -> Any:
     name = state_file_name(backend)
     if all(file.name != name for file in contents.manifest.files):
         raise FormatError(f"the checkpoint has no {name}", path=contents.manifest_file.path, rule="files")
-    return backend.load(os.path.join(contents.directory, name))
+    path = os.path.join(contents.directory, name)
+    with storage_errors(f"the backend {type(backend).__name__} cannot read the file", path):
+        return backend.load(path)
 
 
 def verify(path: str | os.PathLike[str]) -> VerifyReport | CheckpointVerifyReport:
@@ -269,7 +274,7 @@ def inspect(path: str | os.PathLike[str]) -> FileReport | CheckpointReport:
 
 
 def _is_directory(path: str | os.PathLike[str]) -> bool:
-    if not os.path.lexists(path):
-        text = os.fspath(path)
+    text = os.fspath(path)
+    if not is_present(text):
         raise CheckpointNotFoundError(f"there is nothing at {text!r}", ref=text)
-    return os.path.isdir(path)
+    return is_directory(text)

@@ -60,6 +60,7 @@ from model_checkpoint.types import CheckpointInfo, FileInfo
 from model_checkpoint.utils.clock import utc_now
 from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.filesystem import free_bytes
+from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.storage_errors import storage_errors
 from model_checkpoint.utils.strict_json import JsonValue
 
@@ -163,7 +164,7 @@ def commit(
         CorruptionError: With ``strict``: the device did not keep what was written.
     """
     _check_names(draft.files)
-    if os.path.lexists(target):
+    if is_present(target):
         raise CheckpointExistsError(f"{target} exists; checkpoints are never replaced")
     make_directories(os.path.dirname(target))
     staging = area.create()  # 1

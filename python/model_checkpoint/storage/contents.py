@@ -26,10 +26,12 @@ from model_checkpoint.storage.safetensors.plain_file import Check, PlainFile, op
 from model_checkpoint.storage.staged_files import blob_digest
 from model_checkpoint.types import FileInfo, VerifyLevel
 from model_checkpoint.utils.collector import collector_paused
+from model_checkpoint.utils.presence import is_directory
 from model_checkpoint.utils.regular_file import RegularFile, open_regular, read_fully
+from model_checkpoint.utils.storage_errors import storage_errors
 from model_checkpoint.utils.uncached import read_around_cache, way_around_cache
 
-__all__ = ["Contents", "check_file", "checks", "open_contents", "open_tensors"]
+__all__ = ["Contents", "check_file", "check_shards", "checks", "open_contents", "open_tensors"]
 
 _CHECKS: Mapping[str, Check] = {"auto": "sha256", "full": "sha256", "fast": "crc32c", "none": "none"}
 
@@ -70,7 +72,7 @@ class Contents:
             StorageError: A file cannot be opened.
         """
         infos = [info for info in self.manifest.files if info.kind == "tensors"]
-        _check_shards([info.name for info in infos], self.directory)
+        check_shards([info.name for info in infos], self.directory)
         return {info.name: open_tensors(self.directory, info) for info in infos}
 
     def check_blobs(self) -> None:
@@ -84,11 +86,22 @@ class Contents:
             if info.kind == "blob":
                 check_file(self.directory, info)
 
+    def check_lengths(self) -> None:
+        """Return if no file of tensors has shrunk since it was opened: the end of its last page would read as zeros.
+
+        Raises:
+            CorruptionError: One has.
+        """
+        for plain in self.tensor_files.values():
+            plain.check_length()
+
     @functools.cached_property
     def extra(self) -> tuple[str, ...]:
         """What lies in the directory and is not part of the checkpoint; it is never used."""
         known = {MANIFEST_NAME, *(info.name for info in self.manifest.files)}
-        return tuple(sorted(name for name in os.listdir(self.directory) if name not in known))
+        with storage_errors("cannot list the checkpoint", self.directory):
+            names = os.listdir(self.directory)
+        return tuple(sorted(name for name in names if name not in known))
 
     def holder(self, component: str, name: str) -> PlainFile:
         """The file that has a tensor.
@@ -143,13 +156,13 @@ def open_contents(directory: str | os.PathLike[str], *, uncached: bool = False) 
         StorageError: It cannot be read.
     """
     path = os.fspath(directory)
-    if not os.path.isdir(path):
+    if not is_directory(path):
         raise CheckpointNotFoundError(f"there is no directory {path!r}", ref=path)
     manifest_path = os.path.join(path, MANIFEST_NAME)
     try:
         file = open_regular(manifest_path, nofollow=True)
     except StorageError as error:
-        if error.errno == errno.ENOENT and not os.path.isdir(path):  # moved away meanwhile
+        if error.errno == errno.ENOENT and not is_directory(path):  # moved away meanwhile
             raise CheckpointNotFoundError(f"there is no directory {path!r}", ref=path) from None
         if error.errno == errno.ENOENT:
             raise FormatError("not a checkpoint: it has no manifest", path=path, rule="manifest") from None
@@ -214,8 +227,12 @@ def _missing(error: StorageError, path: str) -> StorageError | CorruptionError:
     return error
 
 
-def _check_shards(names: Sequence[str], directory: str) -> None:
-    """Check that each component has all of its shards, or one whole file."""
+def check_shards(names: Sequence[str], directory: str) -> None:
+    """Check that each component has all of its shards, or one whole file.
+
+    Raises:
+        FormatError: One has not.
+    """
     shards: dict[str, list[tuple[int, int]]] = {}
     for name in names:
         parsed = component_of(name)

@@ -14,6 +14,7 @@ from model_checkpoint.storage.names import component_of
 from model_checkpoint.storage.safetensors.plain_file import PlainFile, open_plain
 from model_checkpoint.storage.state_tree import children, unflatten
 from model_checkpoint.types import TensorInfo
+from model_checkpoint.utils.presence import is_directory
 from model_checkpoint.utils.strict_json import JsonValue
 
 __all__ = ["Difference", "TensorChange", "ValueChange", "diff"]
@@ -113,7 +114,7 @@ class _Side:
 
 
 def _side(path: str | os.PathLike[str]) -> _Side:
-    if not os.path.isdir(path):
+    if not is_directory(path):
         plain = open_plain(path)
         return _Side(plain.path, dict(_tensors("", plain)), {}, {}, {})
     contents = open_contents(path)

@@ -9,7 +9,7 @@ import shutil
 
 from model_checkpoint import _native
 from model_checkpoint.errors import FormatError, StorageError
-from model_checkpoint.utils.regular_file import open_regular, read_fully, write_fully
+from model_checkpoint.utils.regular_file import close_written, open_regular, read_fully, write_fully
 from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = [
@@ -50,7 +50,7 @@ def write_new(path: str, data: bytes) -> None:
             write_fully(fd, data, 0, path)
             _native.sync_file(fd, path)
         finally:
-            os.close(fd)  # some file systems report a full disk only here
+            close_written(fd, path)
 
 
 def read_small(path: str, *, limit: int) -> bytes:

@@ -14,6 +14,7 @@ from model_checkpoint.types import ExperimentInfo
 from model_checkpoint.utils import strict_json
 from model_checkpoint.utils.atomic_file import replace_bytes
 from model_checkpoint.utils.clock import format_rfc3339, parse_rfc3339
+from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.strict_json import JsonValue
 
 __all__ = ["read_experiment", "write_experiment"]
@@ -30,7 +31,7 @@ def read_experiment(directory: str) -> ExperimentInfo | None:
         StorageError: It cannot be read.
     """
     path = os.path.join(directory, _FILE)
-    if not os.path.lexists(path):
+    if not is_present(path):
         return None
     info = _decode(strict_json.parse(read_small(path, limit=_LIMIT), path=path), path)
     if info.name != os.path.basename(directory):

@@ -32,15 +32,16 @@ def read_leaves(
         FormatError: A reference asks for what its tensor cannot be (rule ``state``).
         StorageError: A file cannot be read.
     """
-    groups: dict[tuple[str, Framework], tuple[PlainFile, list[LeafRef]]] = {}
+    groups: dict[tuple[str, Framework, bool], tuple[PlainFile, list[LeafRef]]] = {}
     for ref, plain in located:
         framework: Framework = "torch" if ref.kind == "tensor" else "numpy"
-        groups.setdefault((plain.path, framework), (plain, []))[1].append(ref)
+        mapped = mmap and ref.kind != "bytes"  # of these there will be a copy
+        groups.setdefault((plain.path, framework, mapped), (plain, []))[1].append(ref)
     found: dict[LeafRef, Any] = {}
-    for (_, framework), (plain, refs) in groups.items():
+    for (_, framework, mapped), (plain, refs) in groups.items():
         where = device if framework == "torch" else "cpu"
         names = [ref.name for ref in refs]
-        values = read_tensors(plain, adapter_named(framework), check, names=names, device=where, mmap=mmap)
+        values = read_tensors(plain, adapter_named(framework), check, names=names, device=where, mmap=mapped)
         for ref in refs:
             found[ref] = _restored(values[ref.name], ref, plain.path)
     return found

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from model_checkpoint.errors import CheckpointInUseError, CheckpointNotFoundError
+from model_checkpoint.errors import CheckpointInUseError, CheckpointNotFoundError, StorageError
 from model_checkpoint.storage.names import MANIFEST_NAME
 from model_checkpoint.utils.regular_file import RegularFile, open_regular
 
@@ -27,6 +27,7 @@ def lease(manifest: RegularFile) -> None:
 
     Raises:
         CheckpointNotFoundError: It was moved away while this waited for whoever moved it.
+        StorageError: It cannot be told whether it was.
     """
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
@@ -70,7 +71,7 @@ def owned_alone(directory: str) -> Iterator[None]:
     with contextlib.ExitStack() as unlock:
         try:
             fcntl.flock(manifest.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            unlock.callback(fcntl.flock, manifest.fd, fcntl.LOCK_UN)
+            unlock.callback(_unlock, manifest.fd)
         except BlockingIOError:
             raise CheckpointInUseError(f"{directory} is being read") from None
         except OSError:  # no locks here
@@ -78,8 +79,15 @@ def owned_alone(directory: str) -> Iterator[None]:
         yield
 
 
+def _unlock(fd: int) -> None:
+    with contextlib.suppress(OSError):  # it ends with the descriptor
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+
 def _is_at(path: str, fd: int) -> bool:
     try:
         return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd))
     except FileNotFoundError:
         return False
+    except OSError as error:
+        raise StorageError.from_os_error(error, "cannot look at the manifest", path=path) from error

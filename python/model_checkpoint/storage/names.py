@@ -8,6 +8,7 @@ from model_checkpoint.errors import ConfigurationError
 
 __all__ = [
     "MANIFEST_NAME",
+    "METRICS_NAME",
     "check_experiment",
     "check_file_name",
     "check_id",
@@ -23,6 +24,8 @@ __all__ = [
 ]
 
 MANIFEST_NAME = "manifest.json"
+METRICS_NAME = ".metrics"
+"""Where an experiment has its older metrics."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)

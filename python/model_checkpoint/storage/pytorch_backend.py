@@ -24,12 +24,18 @@ class PyTorchBackend(BaseStorageBackend):
 
         Raises:
             UnsupportedStateError: It holds something that ``weights_only`` loading would refuse: numpy arrays, say.
+            OSError: The file system failed.
         """
         torch = torch_module()
         with open(path, "xb") as file:
-            torch.save(_plain(data), file)
+            try:
+                torch.save(_plain(data), file)
+            except RuntimeError as error:
+                raise _reason_of(error) from error
         try:
             torch.load(path, mmap=True, weights_only=True)
+        except (OSError, MemoryError):
+            raise
         except Exception as error:
             raise UnsupportedStateError(f"torch cannot load this state safely: {error}", where="state") from error
 
@@ -46,6 +52,14 @@ class PyTorchBackend(BaseStorageBackend):
             raise
         except Exception as error:
             raise FormatError(f"torch refuses the file: {error}", path=path, rule="weights_only") from error
+
+
+def _reason_of(error: BaseException) -> BaseException:
+    """Why torch could not write: when a write fails, it raises an error of its own about the position in the file."""
+    reason = error.__context__
+    while reason is not None and not isinstance(reason, OSError):
+        reason = reason.__context__
+    return reason or error
 
 
 def _plain(state: Any) -> Any:

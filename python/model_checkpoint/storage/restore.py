@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from model_checkpoint.errors import ConfigurationError, StateError, StateMismatchError
+from model_checkpoint.errors import ConfigurationError, CorruptionError, StateError, StateMismatchError
 from model_checkpoint.storage.contents import Contents
 from model_checkpoint.storage.leaves import LeafRef, is_leaf, stored_leaf
 from model_checkpoint.storage.safetensors.plain_file import Check
@@ -86,7 +86,7 @@ def load_into(
 
     Raises:
         StateMismatchError: With ``strict``: something does not fit; nothing was changed.
-        IntegrityError: Something is damaged; nothing was changed.
+        IntegrityError: Something is damaged; nothing was changed, unless somebody truncated a file while it was copied.
         ConfigurationError: Nothing can be loaded into the target.
         StateError: An object refused its state; what comes before it in the target has changed.
     """
@@ -96,11 +96,17 @@ def load_into(
         report = plan.report()
         if strict:
             report.raise_if_incomplete()
-        # Tensors that are copied come from checked mappings, so that the copy is the only memory that is needed.
-        copied = contents.leaves(plan.copied, check, mmap=True)
+        # Tensors whose bytes are copied come from checked mappings, so that the copy is the only memory that is needed.
+        # The core alone touches these: it survives a file that shrinks meanwhile.
+        copied = contents.leaves(plan.streamed, check, mmap=True) | contents.leaves(plan.copied, check)
         kept = contents.leaves(plan.kept, check, device=device, mmap=mmap)
-        for action in plan.actions:
-            action.run(copied if action.copies else kept)
+        try:
+            for action in plan.actions:
+                action.run(copied if action.copies else kept)
+        except CorruptionError:
+            contents.check_lengths()  # its error names the file
+            raise
+        contents.check_lengths()
         return report
     finally:
         plan.actions.clear()  # they refer to the plan: the cycle would keep the checkpoint in use
@@ -125,6 +131,7 @@ class _Plan:
 
     contents: Contents
     actions: list[_Action] = field(default_factory=list)
+    streamed: dict[LeafRef, None] = field(default_factory=dict)
     copied: dict[LeafRef, None] = field(default_factory=dict)
     kept: dict[LeafRef, None] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
@@ -133,7 +140,7 @@ class _Plan:
     skipped: list[str] = field(default_factory=list)
 
     def report(self) -> LoadReport:
-        refs = [*self.copied, *self.kept]
+        refs = list(dict.fromkeys([*self.streamed, *self.copied, *self.kept]))
         plains = [(self.contents.holder(ref.component, ref.name), ref) for ref in refs]
         stored = {(plain.path, plain.header.stored_name(ref.name)): plain for plain, ref in plains}
         nbytes = sum(plain.header.entries[name].nbytes for (_, name), plain in stored.items())
@@ -191,7 +198,8 @@ class _Plan:
             self.mismatched.append(f"{path}: {fault}")
             return
         adapter = adapter_named(framework_of(path, target))
-        self._do(self._references(node), lambda leaves: adapter.copy_in(target, self._built(node, leaves)), copies=True)
+        self._copy(self._references(node), target)
+        self.actions.append(_Action(lambda leaves: adapter.copy_in(target, self._built(node, leaves)), copies=True))
 
     def _fault(self, target: Any, node: JsonValue) -> str | None:
         """Why a tensor cannot take a saved value; None if it can."""
@@ -219,13 +227,13 @@ class _Plan:
                 self._module(path, target, node, dict(saved))
         elif (fault := _group_fault(target, node)) is None:
             refs = self._references(node)
-            self._do(refs, lambda leaves: _give(path, target, self._built(node, leaves)), copies=False)
+            self._give(refs, lambda leaves: _load_state(path, target, self._built(node, leaves)))
         if fault is not None:
             self.mismatched.append(f"{path}: {fault}")
 
     def _module(self, path: str, module: Any, node: JsonValue, saved: Mapping[str, JsonValue]) -> None:
         """Plan a module's load: what does not fit is left out, and reported."""
-        own = module.state_dict()
+        own = _own_state(module)
         wrong: set[str] = set()
         for name, value in own.items():
             if name not in saved:
@@ -234,17 +242,17 @@ class _Plan:
                 self.mismatched.append(f"{_joined(path, name)}: {fault}")
                 wrong.add(name)
         self.unexpected.extend(_joined(path, name) for name in saved if name not in own)
-        fitting = [value for name, value in saved.items() if name in own and name not in wrong]
-        refs = [ref for value in fitting for ref in self._references(value)]
+        for name in [name for name in saved if name in own and name not in wrong]:
+            self._copy(self._references(saved[name]), own[name] if _is_tensor(own[name]) else None)
 
         def run(leaves: Mapping[LeafRef, Any]) -> None:
             state = self._built(node, leaves)
             for name in [name for name in state if name not in own or name in wrong]:
                 del state[name]
             _stream(own, state)
-            _give(path, module, state, strict=False)
+            _load_state(path, module, state, strict=False)
 
-        self._do(refs, run, copies=True)
+        self.actions.append(_Action(run, copies=True))
 
     def _value(self, path: str, target: Any, node: JsonValue, put: Put | None) -> None:
         """Plan to replace a plain value, or the contents of a plain container."""
@@ -258,11 +266,22 @@ class _Plan:
             self.mismatched.append(f"{path}: {_kind(node)} for a {type(target).__name__}")
             return
         replace = put
-        self._do(self._references(node), lambda leaves: replace(self._built(node, leaves)), copies=False)
+        self._give(self._references(node), lambda leaves: replace(self._built(node, leaves)))
 
-    def _do(self, refs: Iterable[LeafRef], run: Callable[[Mapping[LeafRef, Any]], object], *, copies: bool) -> None:
-        (self.copied if copies else self.kept).update(dict.fromkeys(refs))
-        self.actions.append(_Action(run, copies))
+    def _copy(self, refs: Iterable[LeafRef], target: Any) -> None:
+        """Plan to read what is copied to a target."""
+        takes_bytes = is_leaf(target) and adapter_named(framework_of("", target)).takes_bytes(target)
+        for ref in refs:
+            (self.streamed if takes_bytes and not self._is_view(ref) else self.copied)[ref] = None
+
+    def _is_view(self, ref: LeafRef) -> bool:
+        alias = self.contents.holder(ref.component, ref.name).header.aliases.get(ref.name)
+        return alias is not None and alias.view is not None
+
+    def _give(self, refs: Iterable[LeafRef], run: Callable[[Mapping[LeafRef, Any]], object]) -> None:
+        """Plan to hand over what is read."""
+        self.kept.update(dict.fromkeys(refs))
+        self.actions.append(_Action(run, copies=False))
 
     def _references(self, node: JsonValue) -> list[LeafRef]:
         return references(node, path=self.contents.manifest_file.path)
@@ -271,14 +290,33 @@ class _Plan:
         return unflatten(node, leaves.get, path=self.contents.manifest_file.path)
 
 
+def _own_state(module: Any) -> dict[str, Any]:
+    """A module's state, with the module's own tensors in it: copying these to themselves is free."""
+    own = dict(module.state_dict())
+    for named in (module.named_parameters, module.named_buffers):
+        own.update(
+            (name, tensor) for name, tensor in named(remove_duplicate=False) if _is_detached(own.get(name), tensor)
+        )
+    return own
+
+
+def _is_detached(value: Any, tensor: Any) -> bool:
+    """Whether a value is a tensor with the elements of another one, in the same memory."""
+    torch = sys.modules["torch"]
+    if type(value) is not torch.Tensor or type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+        return False
+    same = value.data_ptr() == tensor.data_ptr() and value.dtype == tensor.dtype and value.shape == tensor.shape
+    return bool(same and value.stride() == tensor.stride())
+
+
 def _stream(own: Mapping[str, Any], state: dict[str, Any]) -> None:
-    """Copy a module's values to its tensors on a device at once, which then are the state: torch copies one by one."""
+    """Copy a module's values to its tensors at once, which then are the state: torch copies one by one."""
     names = [name for name, value in state.items() if is_leaf(value) and is_leaf(own[name])]
     done = adapter_named("torch").stream_in([(own[name], state[name]) for name in names])
     state.update((name, own[name]) for name in itertools.compress(names, done))
 
 
-def _give(path: str, target: Any, state: Any, **options: bool) -> None:
+def _load_state(path: str, target: Any, state: Any, **options: bool) -> None:
     try:
         target.load_state_dict(state, **options)
     except _REFUSALS as error:
@@ -303,6 +341,11 @@ def _reference(node: JsonValue) -> LeafRef | None:
 
 def _is_stateful(value: object) -> bool:
     return not isinstance(value, type) and callable(getattr(value, "load_state_dict", None))
+
+
+def _is_tensor(value: object) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def _is_module(value: object) -> bool:

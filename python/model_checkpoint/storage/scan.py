@@ -12,12 +12,14 @@ from model_checkpoint.errors import CheckpointError, FormatError, IntegrityError
 from model_checkpoint.storage.annotations import Annotation, read_annotation, with_annotation
 from model_checkpoint.storage.contents import Contents, open_contents
 from model_checkpoint.storage.experiments import read_experiment
+from model_checkpoint.storage.manifest import Manifest
 from model_checkpoint.storage.names import is_experiment, parse_checkpoint_name
 from model_checkpoint.storage.trash import Trash
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo
+from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.storage_errors import storage_errors
 
-__all__ = ["Quarantined", "StoreScan", "open_at", "scan_store"]
+__all__ = ["Quarantined", "StoreScan", "belongs_at", "is_checkpoint_path", "open_at", "scan_store"]
 
 ANNOTATIONS = ".annotations"
 
@@ -54,7 +56,7 @@ def scan_store(root: str, trash: Trash) -> StoreScan:
     """Read all manifests, annotations and settings. Files of tensors are not opened.
 
     Raises:
-        StorageError: A directory cannot be listed.
+        StorageError: A directory cannot be listed, or something in the trash cannot be read.
     """
     scanner = _Scanner(root)
     for experiment in scanner.directories(root):
@@ -86,12 +88,23 @@ def open_at(root: str, path: str, origin: str | None = None, *, uncached: bool =
         StorageError: It cannot be read.
     """
     contents = open_contents(os.path.join(root, path), uncached=uncached)
-    experiment, _, name = (origin or path).rpartition("/")
     manifest = contents.manifest
-    if parse_checkpoint_name(name) != (manifest.step, manifest.id[:8]) or manifest.experiment != experiment:
+    if not belongs_at(manifest, origin or path):
         message = f"a copy: it was committed as step {manifest.step} of {manifest.experiment}, id {manifest.id}"
         raise FormatError(message, path=contents.manifest_file.path, rule="id")
     return contents
+
+
+def belongs_at(manifest: Manifest, path: str) -> bool:
+    """Whether a checkpoint was committed at a path of its store."""
+    experiment, _, name = path.rpartition("/")
+    return parse_checkpoint_name(name) == (manifest.step, manifest.id[:8]) and manifest.experiment == experiment
+
+
+def is_checkpoint_path(path: str) -> bool:
+    """Whether a path of a store is a checkpoint's, and not in the trash."""
+    experiment, _, name = path.rpartition("/")
+    return is_experiment(experiment) and parse_checkpoint_name(name) is not None
 
 
 class _Scanner:
@@ -124,13 +137,20 @@ class _Scanner:
         self._checkpoint(path, origin)
 
     def _checkpoint(self, path: str, origin: str | None) -> None:
+        """Find a checkpoint, or see why it cannot be trusted now; what cannot be read now may be all right.
+
+        Raises:
+            StorageError: It is in the trash, where nobody would look for it again.
+        """
         try:
             info = open_at(self._root, path, origin).manifest.info(path)
+            annotation = self._annotation(info)
         except CheckpointError as error:
-            if os.path.lexists(os.path.join(self._root, path)):  # else somebody has just moved it
+            if origin is not None and isinstance(error, StorageError):
+                raise
+            if is_present(os.path.join(self._root, path)):  # else somebody has just moved it
                 self.quarantined.append(Quarantined(path, str(error)))
             return
-        annotation = self._annotation(info)
         info = with_annotation(info, annotation)
         if origin is not None:
             info = dataclasses.replace(info, state=CheckpointState.TRASHED)
@@ -140,7 +160,7 @@ class _Scanner:
         directory = os.path.join(self._root, info.experiment, ANNOTATIONS)
         try:
             return read_annotation(directory, info.id)
-        except (IntegrityError, StorageError) as error:
+        except IntegrityError as error:
             path = f"{info.experiment}/{ANNOTATIONS}/{info.id}.json"
             self.quarantined.append(Quarantined(path, str(error)))
             return Annotation(info.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from model_checkpoint.storage.state_tree import FlatState
 from model_checkpoint.types import FileInfo
 from model_checkpoint.utils import strict_json
 from model_checkpoint.utils.collector import collector_paused
-from model_checkpoint.utils.regular_file import RegularFile, open_regular, write_fully
+from model_checkpoint.utils.regular_file import RegularFile, close_written, open_regular, write_fully
 from model_checkpoint.utils.storage_errors import storage_errors
 from model_checkpoint.utils.uncached import blocks_around_cache, way_around_cache
 
@@ -128,7 +129,7 @@ class BlobFile:
                     nbytes += len(block)
                 _native.sync_file(fd, path)
             finally:
-                os.close(fd)
+                close_written(fd, path)
         return FileInfo(self.name, nbytes, hasher.hexdigest(), "blob")
 
     def _blocks(self) -> Iterator[bytes]:
@@ -167,6 +168,8 @@ class BackendFile:
         try:
             file = open_regular(path, nofollow=True)
         except (StorageError, FormatError) as error:
+            if isinstance(error, StorageError) and error.errno != errno.ENOENT:
+                raise
             raise StateError(f"the backend {type(self.backend).__name__} has not written {path}: {error}") from error
         _native.sync_file(file.fd, path)
         return FileInfo(self.name, file.nbytes, blob_digest(path), "blob")

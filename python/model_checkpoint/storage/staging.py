@@ -16,6 +16,7 @@ import os
 import time
 import uuid
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from model_checkpoint import _native
@@ -23,6 +24,8 @@ from model_checkpoint.errors import DurabilityWarning, StorageError
 from model_checkpoint.storage.durable import make_directories, remove_tree, sync_directory
 from model_checkpoint.storage.manifest import Durability
 from model_checkpoint.utils.filesystem import file_system_of
+from model_checkpoint.utils.presence import is_present
+from model_checkpoint.utils.regular_file import write_fully
 from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = ["Staging", "StagingArea"]
@@ -47,9 +50,10 @@ class Staging:
     owner_fd: int
 
     def release(self) -> None:
-        """The directory has been renamed away."""
-        with storage_errors("cannot release the staging directory", self.owner):
+        """The directory has been renamed away. What cannot be removed now is left to `StagingArea.reclaim`."""
+        with contextlib.suppress(OSError):
             os.unlink(self.owner)
+        with contextlib.suppress(OSError):  # the lock is gone, whatever it says
             os.close(self.owner_fd)
 
     def abandon(self) -> None:
@@ -57,7 +61,8 @@ class Staging:
         with contextlib.suppress(OSError):
             remove_tree(self.path)
             os.unlink(self.owner)
-        os.close(self.owner_fd)
+        with contextlib.suppress(OSError):
+            os.close(self.owner_fd)
 
 
 class StagingArea:
@@ -111,16 +116,16 @@ class StagingArea:
         fd = os.open(owner, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             locked = _try_lock(fd)
-            os.write(fd, _self_description())
+            write_fully(fd, _self_description(), 0, owner)
             # `reclaim` may have seen the file before it was locked, and removed it.
-            if locked and os.path.exists(owner):
+            if locked and is_present(owner):
                 os.mkdir(path, 0o700)
                 return Staging(path, owner, fd)
         except BaseException:
-            os.close(fd)
-            os.unlink(owner)
+            Staging(path, owner, fd).abandon()
             raise
-        os.close(fd)
+        with contextlib.suppress(OSError):  # nothing is lost with it
+            os.close(fd)
         return None
 
     def reclaim(self) -> tuple[str, ...]:
@@ -129,41 +134,46 @@ class StagingArea:
         Raises:
             StorageError: The area cannot be read, or something cannot be removed.
         """
-        try:
-            names = sorted(os.listdir(self.directory))
-        except FileNotFoundError:
-            return ()
-        except OSError as error:
-            raise StorageError.from_os_error(error, "cannot list", path=self.directory) from error
+        with storage_errors("cannot list", self.directory):
+            try:
+                names = sorted(os.listdir(self.directory))
+            except FileNotFoundError:
+                return ()
         stems = sorted({name.removesuffix(_OWNER).partition(".probe")[0] for name in names})
         return tuple(path for stem in stems if (path := self._reclaim(os.path.join(self.directory, stem))) is not None)
 
     def _reclaim(self, path: str) -> str | None:
         """Remove one directory if its owner is dead: an owner's file exists before its directory, and longer."""
         owner = path + _OWNER
-        try:
-            fd = os.open(owner, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            fd = None
-        except OSError as error:
-            raise StorageError.from_os_error(error, "cannot open", path=owner) from error
-        try:
+        with storage_errors("cannot reclaim", path), _opened(owner) as fd:
             if fd is not None and _is_alive(fd, owner):
                 return None
-            existed = os.path.lexists(path)
+            existed = is_present(path)
             for leftover in (path, path + ".probe", path + ".probed"):
                 remove_tree(leftover)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(owner)
             return path if existed else None
-        finally:
-            if fd is not None:
-                os.close(fd)
 
     def tidy(self) -> None:
         """Remove the area itself if nothing is in it."""
         with contextlib.suppress(OSError):
             os.rmdir(self.directory)
+
+
+@contextlib.contextmanager
+def _opened(owner: str) -> Iterator[int | None]:
+    """The descriptor of an owner's file, or None if there is none."""
+    try:
+        fd = os.open(owner, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        yield fd
+    finally:
+        with contextlib.suppress(OSError):  # nothing was written to it
+            os.close(fd)
 
 
 def _try_lock(fd: int) -> bool:
@@ -189,19 +199,16 @@ def _is_alive(fd: int, owner: str) -> bool:
 
 def _locks_work(owner: str) -> bool:
     """Whether a second descriptor is refused the lock that the caller holds."""
-    try:
-        fd = os.open(owner, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
+    with _opened(owner) as fd:
+        if fd is None:
+            return True
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
         return False
-    finally:
-        os.close(fd)
-    return False
 
 
 def _self_description() -> bytes:

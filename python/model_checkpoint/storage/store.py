@@ -30,6 +30,7 @@ from model_checkpoint.storage.experiments import read_experiment, write_experime
 from model_checkpoint.storage.leases import is_in_use
 from model_checkpoint.storage.names import (
     MANIFEST_NAME,
+    METRICS_NAME,
     check_experiment,
     checkpoint_name,
     parse_checkpoint_name,
@@ -39,6 +40,7 @@ from model_checkpoint.storage.scan import ANNOTATIONS, Quarantined, StoreScan, o
 from model_checkpoint.storage.staging import StagingArea
 from model_checkpoint.storage.trash import Trash, TrashEntry
 from model_checkpoint.types import CheckpointInfo, ExperimentInfo
+from model_checkpoint.utils.presence import is_directory, is_present
 from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = ["TRASH_DAYS", "RecoveryReport", "Store"]
@@ -81,7 +83,8 @@ class Store:
         self.root = os.path.realpath(root)
         if create:
             make_directories(self.root)
-        elif not os.path.isdir(self.root):
+            self._settle_root()
+        elif not is_directory(self.root):
             raise CheckpointNotFoundError(f"there is no directory {self.root!r}", ref=self.root)
         self.staging = StagingArea(os.path.join(self.root, ".staging"))
         self.trash = Trash(self.root, self._forget)
@@ -111,7 +114,7 @@ class Store:
             directory = os.path.join(self.root, *parse_checkpoint_path(info.path))
         else:
             directory = self.trash.find(info.id).checkpoint
-        if not os.path.isdir(directory) or os.path.realpath(directory) != directory:
+        if not is_directory(directory) or os.path.realpath(directory) != directory:
             raise CheckpointNotFoundError(f"there is no checkpoint {info.path}", ref=info.ref)
         return directory
 
@@ -140,6 +143,21 @@ class Store:
     def scan(self) -> StoreScan:
         """All that is in the store, from its files alone; see `scan_store`."""
         return scan_store(self.root, self.trash)
+
+    def settle(self, experiment: str) -> None:
+        """Make the names of an experiment's checkpoints durable, and of what was said of them.
+
+        Whoever finds a checkpoint does not know whether the one who committed it lived, or could, to do so; and nothing
+        older may be removed in favour of a checkpoint that a power cut could still take back.
+
+        Raises:
+            StorageError: The file system failed.
+        """
+        sync_directory(self._experiment(experiment))
+        for directory in (self._annotations(experiment), self.staging.directory):
+            if is_directory(directory):
+                sync_directory(directory)
+        self.trash.settle()  # checkpoints come from there, too: a rename is durable when both of its ends are
 
     # --- deletion -----------------------------------------------------------------------------------------------------
 
@@ -173,7 +191,7 @@ class Store:
     def _forget(self, entry: TrashEntry) -> None:
         directory = self._annotations(parse_checkpoint_path(entry.path)[0])
         remove_annotation(directory, entry.id)
-        if os.path.isdir(directory):
+        if is_directory(directory):
             sync_directory(directory)  # the record in the trash, which tells what is to be forgotten, goes next
 
     # --- what is said of checkpoints and experiments ------------------------------------------------------------------
@@ -235,17 +253,30 @@ class Store:
     def _remove_temporaries(self) -> None:
         """Remove what interrupted replacements of settings and annotations have left."""
         for experiment in self._experiment_names():
-            for directory in (os.path.join(self.root, experiment), self._annotations(experiment)):
+            home = os.path.join(self.root, experiment)
+            for directory in (home, self._annotations(experiment), os.path.join(home, METRICS_NAME)):
                 for name in _names(directory):
                     path = os.path.join(directory, name)
                     if name.startswith(_TEMPORARY) and name.endswith(".tmp") and _is_old(path):
-                        with contextlib.suppress(FileNotFoundError):
+                        with storage_errors("cannot remove", path), contextlib.suppress(FileNotFoundError):
                             os.unlink(path)
 
     def _experiment_names(self) -> list[str]:
-        return [name for name in _names(self.root) if not name.startswith(".") and self._is_experiment(name)]
+        return [
+            name
+            for name in _names(self.root)
+            if not name.startswith(".") and is_directory(os.path.join(self.root, name), follow=False)
+        ]
 
     # --- paths --------------------------------------------------------------------------------------------------------
+
+    def _settle_root(self) -> None:
+        """Make the root's own name durable: a process that was killed after it had created it may not have done so."""
+        try:
+            sync_directory(os.path.dirname(self.root))
+        except StorageError as error:
+            if error.errno not in {errno.EACCES, errno.EPERM}:  # it belongs to somebody else, and so does this care
+                raise
 
     def _experiment(self, name: str) -> str:
         directory = os.path.join(self.root, check_experiment(name))
@@ -256,11 +287,6 @@ class Store:
         directory = os.path.join(self._experiment(experiment), ANNOTATIONS)
         self._check_inside(directory)
         return directory
-
-    def _is_experiment(self, name: str) -> bool:
-        with contextlib.suppress(FileNotFoundError):
-            return stat.S_ISDIR(os.lstat(os.path.join(self.root, name)).st_mode)
-        return False
 
     def _check_inside(self, directory: str) -> None:
         """Return if a directory does not exist yet, or is a real one on the root's file system.
@@ -291,10 +317,10 @@ def _names(directory: str) -> list[str]:
 
 def _has_no_manifest(directory: str) -> bool:
     """Whether a directory is there, and has none. In this order: it may be on its way to the trash."""
-    return not os.path.lexists(os.path.join(directory, MANIFEST_NAME)) and os.path.lexists(directory)
+    return not is_present(os.path.join(directory, MANIFEST_NAME)) and is_present(directory)
 
 
 def _is_old(path: str) -> bool:
-    with contextlib.suppress(FileNotFoundError):
+    with storage_errors("cannot look at", path), contextlib.suppress(FileNotFoundError):
         return time.time() - os.lstat(path).st_mtime > _PATIENCE_S
     return False

@@ -4,7 +4,7 @@
     2. Create ``.trash/<uuid>/`` with a ``trash.json`` that says where the checkpoint was; sync both.
     3. Rename the checkpoint into it. It disappears from its experiment whole, in one step: a removal file by file could
        be interrupted and leave half a checkpoint in sight.
-    4. Sync the two directories that the rename has changed.
+    4. Sync the two directories that the rename has changed, its new one first.
 
 Deleting for good renames the entry to ``<uuid>.deleting`` first, so that what an interruption leaves is never taken for
 something that could be restored. ``trash.json`` goes last: it tells `recover` what else has to go.
@@ -13,10 +13,11 @@ something that could be restored. ``trash.json`` goes last: it tells `recover` w
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,6 +42,7 @@ from model_checkpoint.storage.leases import owned_alone
 from model_checkpoint.storage.names import check_id, parse_checkpoint_path
 from model_checkpoint.utils import strict_json
 from model_checkpoint.utils.clock import format_rfc3339, parse_rfc3339, utc_now
+from model_checkpoint.utils.presence import is_directory, is_present
 from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = ["Trash", "TrashEntry"]
@@ -107,7 +109,7 @@ class Trash:
         """
         experiment, name = parse_checkpoint_path(path)
         source = os.path.join(self._root, experiment, name)
-        if not os.path.isdir(source) or os.path.islink(source):
+        if not is_directory(source, follow=False):
             raise CheckpointNotFoundError(f"there is no checkpoint {path}", ref=path)
         now = utc_now()
         directory = os.path.join(self.directory, uuid.uuid4().hex)
@@ -116,8 +118,9 @@ class Trash:
             self._create(entry)  # 2
             with storage_errors("cannot move the checkpoint to the trash", source):
                 _native.rename_noreplace(source, entry.checkpoint)  # 3
-        sync_directory(os.path.dirname(source))  # 4
-        sync_directory(directory)
+        with _unless_purged():
+            sync_directory(directory)  # 4
+        sync_directory(os.path.dirname(source))
         return entry
 
     def _create(self, entry: TrashEntry) -> None:
@@ -141,7 +144,7 @@ class Trash:
             StorageError: The file system failed.
         """
         target = os.path.join(self._root, *parse_checkpoint_path(entry.path))
-        if not os.path.isdir(entry.checkpoint):
+        if not is_directory(entry.checkpoint):
             raise CheckpointNotFoundError(f"{entry.path} is not in the trash", ref=entry.id)
         make_directories(os.path.dirname(target))
         try:
@@ -156,26 +159,43 @@ class Trash:
         remove_tree(entry.directory)
 
     def entries(self) -> tuple[TrashEntry, ...]:
-        """What can be restored, oldest deletion first. Entries whose record is damaged are left out and left alone."""
-        found = []
+        """What can be restored, oldest deletion first. Entries whose record is damaged are left out and left alone.
+
+        Raises:
+            StorageError: One cannot be read, and may be all right.
+        """
+        found, failures = self._look_through()
+        if failures:
+            raise failures[0]
+        return found
+
+    def _look_through(self) -> tuple[tuple[TrashEntry, ...], list[StorageError]]:
+        """What can be restored, oldest deletion first, and why other entries cannot be read."""
+        found, failures = [], []
         for name in self._names():
             if name.endswith(_DELETING):
                 continue
-            directory = os.path.join(self.directory, name)
-            entry = _try_read(directory)
-            if entry is not None and os.path.isdir(entry.checkpoint):
-                found.append(entry)
-        return tuple(sorted(found, key=lambda entry: entry.trashed_at))
+            try:
+                entry = _try_read(os.path.join(self.directory, name))
+                if entry is not None and is_directory(entry.checkpoint):
+                    found.append(entry)
+            except StorageError as error:
+                failures.append(error)
+        return tuple(sorted(found, key=lambda entry: entry.trashed_at)), failures
 
     def find(self, checkpoint_id: str) -> TrashEntry:
         """The entry of a checkpoint.
 
         Raises:
             CheckpointNotFoundError: It is not in the trash.
+            StorageError: It may be there, but an entry cannot be read.
         """
-        for entry in self.entries():
+        found, failures = self._look_through()
+        for entry in found:
             if entry.id == checkpoint_id:
                 return entry
+        if failures:
+            raise failures[0]
         raise CheckpointNotFoundError("it is not in the trash", ref=checkpoint_id)
 
     def purge(self, entry: TrashEntry) -> None:
@@ -191,16 +211,15 @@ class Trash:
             with owned_alone(entry.checkpoint), storage_errors("cannot delete the checkpoint", entry.directory):
                 os.rename(entry.directory, doomed)
         except StorageError as error:
-            if os.path.lexists(entry.checkpoint):
+            if is_present(entry.checkpoint):
                 raise
             raise CheckpointNotFoundError(f"{entry.path} is not in the trash any more", ref=entry.id) from error
-        sync_directory(self.directory)  # or a power cut could bring it back, to be restored, without its files
         self._finish(doomed)
 
     def purge_expired(self, now: datetime | None = None) -> tuple[TrashEntry, ...]:
-        """Delete for good what has expired and nobody reads; returns it."""
+        """Delete for good what has expired and nobody reads; returns it. What cannot be read now waits."""
         purged = []
-        for entry in self.entries():
+        for entry in self._look_through()[0]:
             if entry.expires_at <= (now or utc_now()):
                 with contextlib.suppress(CheckpointInUseError, CheckpointNotFoundError):
                     self.purge(entry)
@@ -226,13 +245,40 @@ class Trash:
 
     def _finish(self, doomed: str) -> None:
         """Delete all that is left of an entry, its record last."""
-        entry = _try_read(doomed)
+        try:
+            entry = _try_read(doomed)
+        except StorageError:  # it may never be readable again, and shall not keep the store from being opened
+            entry = None
+        self._settle(doomed, entry)
         if entry is not None:
-            if not os.path.islink(entry.checkpoint):
+            if is_directory(entry.checkpoint, follow=False):
                 remove_tree(entry.checkpoint)
-            if not os.path.lexists(os.path.join(self._root, entry.path)):  # else somebody has just restored it
+            if not is_present(os.path.join(self._root, entry.path)):  # else somebody has just restored it
                 self._forget(entry)
         remove_tree(doomed)
+
+    def settle(self) -> None:
+        """Make durable what the trash holds: whoever moved it there, or out of it, may have been killed before.
+
+        Raises:
+            StorageError: The file system failed.
+        """
+        for name in self._names():
+            directory = os.path.join(self.directory, name)
+            if is_directory(directory, follow=False):
+                with _unless_purged():
+                    sync_directory(directory)
+
+    def _settle(self, doomed: str, entry: TrashEntry | None) -> None:
+        """Make durable what has brought a checkpoint here, or a power cut could bring it back without its files.
+
+        Whoever moved it to the trash, or marked it, may have been killed before.
+        """
+        sync_directory(self.directory)  # the mark
+        with _unless_purged():
+            sync_directory(doomed)
+        if entry is not None and is_directory(origin := os.path.join(self._root, os.path.dirname(entry.path))):
+            sync_directory(origin)
 
     def _names(self) -> list[str]:
         with storage_errors("cannot list the trash", self.directory):
@@ -240,6 +286,16 @@ class Trash:
                 return sorted(os.listdir(self.directory))
             except FileNotFoundError:
                 return []
+
+
+@contextlib.contextmanager
+def _unless_purged() -> Iterator[None]:
+    """An entry that has expired as soon as it is there may be gone again: another process empties the trash, too."""
+    try:
+        yield
+    except StorageError as error:
+        if error.errno != errno.ENOENT:
+            raise
 
 
 def _is_abandoned(directory: str) -> bool:
@@ -254,10 +310,15 @@ def _is_abandoned(directory: str) -> bool:
 
 
 def _try_read(directory: str) -> TrashEntry | None:
-    """The entry, or None if it has no record that could be trusted."""
+    """The entry, or None if it has no record that could be trusted.
+
+    Raises:
+        StorageError: It cannot be read.
+    """
     path = os.path.join(directory, _RECORD)
-    with contextlib.suppress(IntegrityError, StorageError):
-        return _decode(strict_json.parse(read_small(path, limit=_LIMIT), path=path), directory, path)
+    with contextlib.suppress(IntegrityError):
+        if is_present(path):
+            return _decode(strict_json.parse(read_small(path, limit=_LIMIT), path=path), directory, path)
     return None
 
 

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from model_checkpoint import _native
-from model_checkpoint.utils.regular_file import write_fully
+from model_checkpoint.utils.regular_file import close_written, write_fully
 from model_checkpoint.utils.storage_errors import storage_errors
 
 if TYPE_CHECKING:
@@ -67,13 +67,11 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
             if durable:
                 _native.sync_file(temporary.fd, temporary.path)
         finally:
-            with storage_errors("cannot close the new file", target):
-                os.close(temporary.fd)
+            close_written(temporary.fd, temporary.path)
         with storage_errors("cannot replace the file", target):
             os.replace(temporary.path, target)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary.path)
+        _remove(temporary.path)
         raise
     if durable:
         _native.sync_directory(directory)
@@ -103,6 +101,18 @@ def _mode_of(target: str) -> int | None:
 def _create(directory: str, mode: int | None) -> TemporaryFile:
     path = os.path.join(directory, f".mckpt-{secrets.token_hex(8)}.tmp")
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    if mode is not None:
-        os.fchmod(fd, mode)
+    try:
+        if mode is not None:
+            os.fchmod(fd, mode)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+        _remove(path)
+        raise
     return TemporaryFile(fd, path)
+
+
+def _remove(path: str) -> None:
+    """Remove what will not be used. If that fails, too, the failure before it is the one to tell of."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)

@@ -13,7 +13,7 @@ from model_checkpoint.errors import CorruptionError, FormatError, StorageError
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from 3.12 on
 
-__all__ = ["RegularFile", "open_regular", "read_fully", "write_fully"]
+__all__ = ["RegularFile", "close_written", "open_regular", "read_fully", "write_fully"]
 
 
 class RegularFile:
@@ -31,7 +31,10 @@ class RegularFile:
         self.nbytes = nbytes
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:  # bound now: at exit the module is gone first
-        close(self.fd)
+        try:
+            close(self.fd)
+        except OSError:  # nothing was written through it, and it is closed nevertheless
+            return
 
 
 def open_regular(path: str | os.PathLike[str], *, nofollow: bool = False) -> RegularFile:
@@ -53,7 +56,11 @@ def open_regular(path: str | os.PathLike[str], *, nofollow: bool = False) -> Reg
         if error.errno in (errno.ELOOP, errno.ENXIO):  # a link (or a circle of them), a socket
             raise FormatError(f"cannot open the file: {error.strerror}", path=text, rule="regular-file") from None
         raise StorageError.from_os_error(error, "cannot open the file", path=text) from error
-    status = os.fstat(fd)
+    try:
+        status = os.fstat(fd)
+    except OSError as error:
+        RegularFile(fd, text, 0)  # closes it
+        raise StorageError.from_os_error(error, "cannot look at the file", path=text) from error
     file = RegularFile(fd, text, status.st_size)
     if not stat.S_ISREG(status.st_mode):
         raise FormatError("not a regular file", path=text, rule="regular-file")
@@ -94,3 +101,17 @@ def write_fully(fd: int, data: Buffer, offset: int, path: str) -> None:
         except OSError as error:
             raise StorageError.from_os_error(error, "cannot write", path=path, offset=offset) from error
         rest, offset = rest[written:], offset + written
+
+
+def close_written(fd: int, path: str) -> None:
+    """Close a file that was written. Some file systems report a full disk only here.
+
+    Raises:
+        StorageError: It failed; the descriptor is closed nevertheless.
+    """
+    try:
+        os.close(fd)
+    except InterruptedError:  # it is closed, as far as Linux is concerned; closing it again could hit another file
+        return
+    except OSError as error:
+        raise StorageError.from_os_error(error, "cannot close the file", path=path) from error

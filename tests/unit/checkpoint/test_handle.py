@@ -71,6 +71,22 @@ def test_a_failure_that_the_handle_told_is_not_told_again():
     slot.raise_failure()
 
 
+def test_who_hears_of_a_failure_at_once_does_not_disturb_its_thread(monkeypatch):
+    """Somebody who waits may know of the failure before the thread goes on; it ends quietly nevertheless."""
+    handle = SaveHandle(100)
+    set_exception = handle._future.set_exception
+
+    def set_and_ask(error):
+        set_exception(error)
+        assert isinstance(handle.exception(), SaveError)
+
+    monkeypatch.setattr(handle._future, "set_exception", set_and_ask)
+    gate = Gate(DiskFullError("no space"))
+    gate.open.set()
+    handle.run(gate)
+    assert handle.untold() is None
+
+
 def test_the_follow_up_comes_after_success_only(info):
     """What follows a save runs when the handle is done, and never after a failure; the next save waits for it."""
     slot, followed, gate = SaveSlot(), [], Gate(info(1))

@@ -806,14 +806,17 @@ def test_should_save_asks_the_policy(open_manager, weight):
 
 
 def test_logged_metrics_reach_the_catalog(open_manager, weight, tmp_path):
-    """log() keeps series by step; they are there after close()."""
-    from model_checkpoint.database import Catalog
+    """log() keeps series; they are there after close()."""
+    from model_checkpoint.database import Catalog, MetricTable
 
     with open_manager() as ckpts:
         for step in range(5):
             ckpts.log(step, loss=step / 2, lr=torch.tensor(0.1))
     with Catalog.open(tmp_path / "runs") as catalog:
-        assert [(p.step, p.value) for p in catalog.series("exp", "loss")] == [(s, s / 2) for s in range(5)]
+        table = MetricTable(catalog)
+        names = {number: key.name for number, key in table.series("exp").items()}
+        points = [(names[series], step, value) for _, series, step, value, *_ in table.points("exp")]
+    assert [(step, value) for name, step, value in points if name == "loss"] == [(s, s / 2) for s in range(5)]
 
 
 # --- loading ----------------------------------------------------------------------------------------------------------

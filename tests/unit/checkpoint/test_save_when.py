@@ -1,3 +1,4 @@
+import itertools
 import math
 from datetime import UTC, datetime, timedelta
 
@@ -104,5 +105,69 @@ def test_a_union_names_each_part_that_is_due():
 )
 def test_nonsense_is_refused(make):
     """Arguments that make no sense raise where they are given."""
+    with pytest.raises(ConfigurationError):
+        make()
+
+
+def simulated(policy, *, stall_s, step_s=1.0, steps=3000):
+    """The steps at which a loop saves, and the share of its time that it waits for it."""
+    now, history, saved, waited = NOW, SaveHistory(last_at=NOW, begun_at=NOW), [], 0.0
+    for step in range(steps):
+        now += timedelta(seconds=step_s)
+        if policy.should_save(history, step, {}, now):
+            now += timedelta(seconds=stall_s)
+            waited += stall_s
+            saved.append(step)
+            history = history.after(step, {}, now, wait=timedelta(seconds=stall_s))
+    return saved, waited / (now - NOW).total_seconds()
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1])
+def test_a_budget_is_used_and_not_exceeded(share):
+    """The first save is due at once, to see what it takes; then there are as many as the budget pays for."""
+    saved, spent = simulated(SaveWhen.budget(share), stall_s=0.5)
+    assert saved[0] == 0
+    assert 0.9 * share <= spent <= share
+    gaps = [after - before for before, after in itertools.pairwise(saved[1:])]
+    assert max(gaps) - min(gaps) <= 1
+
+
+def test_a_dear_first_save_is_paid_off():
+    """After a save that took ten times as long the next ones wait until the share is kept again."""
+    policy = SaveWhen.budget(0.1)
+    history = SaveHistory(last_at=NOW, begun_at=NOW).after(0, {}, NOW, wait=timedelta(seconds=10))
+    assert not policy.should_save(history, 1, {}, NOW + timedelta(seconds=180))
+    assert policy.should_save(history, 1, {}, NOW + timedelta(seconds=190)) == ("budget(0.1)",)
+
+
+def test_young_daly_saves_at_its_interval():
+    """Half a second, and a failure an hour, make a save about once a minute."""
+    saved, _ = simulated(SaveWhen.young_daly(mtbf_hours=1), stall_s=0.5, steps=600)
+    gaps = {after - before for before, after in itertools.pairwise(saved)}
+    assert gaps == {60}
+
+
+def test_young_daly_takes_what_the_experiment_has_seen():
+    """Without a stated time between failures it is that of the resumes; a day before the first one."""
+    policy, wait = SaveWhen.young_daly(), timedelta(seconds=0.5)
+    seen = SaveHistory(last_at=NOW, between_failures=timedelta(hours=1)).after(0, {}, NOW, wait=wait)
+    unseen = SaveHistory(last_at=NOW).after(0, {}, NOW, wait=wait)
+    assert policy.should_save(seen, 1, {}, NOW + timedelta(seconds=60)) == ("young_daly()",)
+    assert not policy.should_save(unseen, 1, {}, NOW + timedelta(seconds=60))
+    assert policy.should_save(unseen, 1, {}, NOW + timedelta(seconds=294))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SaveWhen.budget(0),
+        lambda: SaveWhen.budget(1),
+        lambda: SaveWhen.budget(math.nan),
+        lambda: SaveWhen.young_daly(mtbf_hours=0),
+        lambda: SaveWhen.young_daly(mtbf_hours=math.inf),
+    ],
+)
+def test_costs_that_make_no_sense_are_refused(make):
+    """At once."""
     with pytest.raises(ConfigurationError):
         make()

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def mckpt_process(place):
     return run
 
 
-@pytest.fixture(scope="session", autouse=True)
+@contextmanager
 def only_python_is_random():
     """Save the same random state whatever other tests have imported: that of torch is a tensor."""
     with pytest.MonkeyPatch.context() as patch:
@@ -96,10 +97,22 @@ def only_python_is_random():
         yield
 
 
+@pytest.fixture(autouse=True)
+def _only_python_is_random():
+    with only_python_is_random():
+        yield
+
+
 @pytest.fixture(scope="session")
-def template(tmp_path_factory, only_python_is_random):
+def template(tmp_path_factory):
     """`digits`: six checkpoints, the fourth with a NaN, the last two of a run resumed from the third; `other`: one."""
     root = tmp_path_factory.mktemp("cli") / "runs"
+    with only_python_is_random():
+        fill(root)
+    return root
+
+
+def fill(root):
     model, schedule = Model(), {"epoch": 0}
     options = {"experiment": "digits", "monitor": "val_loss", "mode": "min", "progress": False}
     for first, last in ((0, 4), (4, 6)):
@@ -117,7 +130,6 @@ def template(tmp_path_factory, only_python_is_random):
     with CheckpointManager(root, experiment="other", progress=False) as manager:
         manager.track(model=model)
         manager.save(7, metadata={"note": "by hand"}, block=True)
-    return root
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from datetime import timedelta, timezone
 
 import pytest
 
-from model_checkpoint.database import AuditEntry, Catalog, MetricPoint
+from model_checkpoint.database import AuditEntry, Catalog, MetricTable
+from model_checkpoint.database.metric_table import SeriesKey
 from model_checkpoint.errors import CatalogError, CheckpointNotFoundError, ConfigurationError
 from model_checkpoint.types import CheckpointState
 from tests.unit.database.samples import START, make_experiment, make_info
@@ -25,6 +26,7 @@ FULL = make_info(
     tags={"host": "node-1", "note": "zwölf ♞"},
     verified_at=START,
 )
+POINTS = {SeriesKey("loss"): [(1, 1.0, 0, None)]}
 
 
 def dump(root):
@@ -247,21 +249,6 @@ def test_experiments_keep_their_settings(catalog):
         catalog.update_experiment(make_experiment("vit"))
 
 
-def test_metric_series_come_back_by_step(catalog):
-    """Logged values come back by step, those of one step in the order of logging, NaN and context included."""
-    points = [
-        MetricPoint("gpt2", "loss", step, value, START + timedelta(seconds=number), {"split": "train"})
-        for number, (step, value) in enumerate([(20, 2.0), (10, math.inf), (20, 3.0)])
-    ]
-    catalog.log_metrics(points)
-    catalog.log_metrics([MetricPoint("gpt2", "nan", 1, math.nan, START)])
-    assert catalog.series("gpt2", "loss") == (points[1], points[0], points[2])
-    assert catalog.series("gpt2", "loss", first_step=11) == (points[0], points[2])
-    assert math.isnan(catalog.series("gpt2", "nan")[0].value)
-    with pytest.raises(CatalogError, match="vit"):
-        catalog.log_metrics([MetricPoint("vit", "loss", 1, 1.0, START)])
-
-
 def test_history_is_newest_first(catalog):
     """The audit log comes back newest first, of one checkpoint or of all."""
     catalog.audit("save", checkpoint="a", actor="ann", details={"why": ["last", 3]})
@@ -308,7 +295,7 @@ def test_rebuild_equals_what_single_steps_built(catalog, tmp_path):
     catalog.set_state(make_info(8).id, CheckpointState.TRASHED)
     catalog.pin(make_info(8).id)
     catalog.attach_metrics(make_info(8).id, {"late": math.inf})
-    catalog.log_metrics([MetricPoint("gpt2", "loss", 1, 1.0, START)])
+    MetricTable(catalog).append("gpt2", POINTS)
     catalog.audit("save", checkpoint=FULL.id)
     before = dump(tmp_path)
     everything = catalog.list(states=tuple(CheckpointState))
@@ -329,11 +316,11 @@ def test_rebuild_from_nothing_equals_the_original(catalog, tmp_path):
 def test_rebuild_forgets_what_the_store_does_not_have(catalog):
     """Checkpoints and experiments that a scan did not find are gone after a rebuild; logged series are not."""
     catalog.add(make_info(1), make_info(2, experiment="bert"))
-    catalog.log_metrics([MetricPoint("gpt2", "loss", 1, 1.0, START)])
+    MetricTable(catalog).append("gpt2", POINTS)
     catalog.rebuild([], [])
     assert catalog.list() == ()
     assert [info.name for info in catalog.experiments()] == ["gpt2"]
-    assert len(catalog.series("gpt2", "loss")) == 1
+    assert MetricTable(catalog).count("gpt2") == 1
 
 
 def test_rebuild_orders_checkpoints_of_one_seq(catalog):

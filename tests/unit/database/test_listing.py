@@ -7,11 +7,10 @@ import math
 import sqlite3
 import subprocess
 import sys
-from datetime import timedelta
 
 import pytest
 
-from model_checkpoint.database import Catalog, Listing, MetricPoint, sqlite
+from model_checkpoint.database import Catalog, Listing, sqlite
 from model_checkpoint.errors import CatalogBusyError, CatalogError
 from model_checkpoint.types import CheckpointState
 from tests.unit.database.samples import START, make_info
@@ -25,7 +24,6 @@ def filled(catalog):
         make_info(3, state=CheckpointState.TRASHED),
         make_info(4, experiment="bert"),
     )
-    catalog.log_metrics([MetricPoint("gpt2", "loss", 1, 1.0, START + timedelta(1))])
     catalog.audit("save", checkpoint=make_info(1).id)
     return catalog
 
@@ -41,7 +39,6 @@ def filled(catalog):
         lambda lookup: lookup.resolve("gpt2:v1"),
         lambda lookup: lookup.experiments(),
         lambda lookup: lookup.get_experiment("gpt2"),
-        lambda lookup: lookup.series("gpt2", "loss"),
         lambda lookup: lookup.history(),
     ],
 )

@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+import errno
 import os
+import resource
 from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
 
-from model_checkpoint.errors import ConfigurationError, CorruptionError, FormatError, StateError, UnsupportedStateError
+from model_checkpoint.errors import (
+    ConfigurationError,
+    CorruptionError,
+    FormatError,
+    StateError,
+    StorageError,
+    UnsupportedStateError,
+)
 from model_checkpoint.storage import base_backend
 from model_checkpoint.storage.backends import get_backend
 from model_checkpoint.storage.base_backend import register_backend
@@ -164,3 +173,33 @@ def test_the_pytorch_backend_runs_no_code_from_a_file(tmp_path):
     with pytest.raises(FormatError):
         get_backend("pytorch").load(str(tmp_path / "y.pt"))
     assert not (tmp_path / "pwned").exists()
+
+
+def test_a_file_system_that_refuses_torchs_bytes_is_told_as_that(tmp_path):
+    """What torch makes of a failed write is a RuntimeError about positions; the system's own reason is raised."""
+    store = Store(tmp_path / "runs")
+    draft = Draft("e", 1, None, [BackendFile(get_backend("pytorch"), {"w": torch.zeros(100_000)})], backend="pytorch")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, before[1]))
+    try:
+        with pytest.raises(StorageError) as caught:
+            store.commit(draft)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG
+    assert os.listdir(store.staging.directory) == []
+
+
+def test_a_file_that_cannot_be_read_is_told_as_that(tmp_path, monkeypatch):
+    """The errors of a backend's own reads are of this package, too."""
+    store = Store(tmp_path / "runs")
+    files = [BackendFile(get_backend("pytorch"), {"w": torch.zeros(10)})]
+    directory = store.directory(store.commit(Draft("e", 1, None, files, backend="pytorch")))
+
+    def fail(*_args, **_kwargs):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(StorageError, match="cannot read the file") as caught:
+        load(directory)
+    assert caught.value.errno == errno.EIO

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -139,3 +140,20 @@ def test_a_failed_sync_is_an_error_and_not_a_missing_feature(monkeypatch):
     monkeypatch.setattr(durable._native, "sync_directory", broken)
     with pytest.raises(StorageError):
         durable.sync_directory("/")
+
+
+def test_an_owner_that_cannot_be_removed_does_not_fail_what_is_durable(area, monkeypatch):
+    """The checkpoint has been renamed away by then; the leftover goes with the next recovery."""
+    staged = area.create()
+    os.rmdir(staged.path)
+
+    def fail(*_args, **_kwargs):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "unlink", fail)
+        staged.release()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(staged.owner_fd)
+    area.reclaim()
+    assert os.listdir(area.directory) == []

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import os
 import re
 import shutil
@@ -181,8 +183,8 @@ def test_deletions_and_restorations_survive_a_power_cut(store, log, monkeypatch)
         "sync_file .trash/ID/trash.json",
         "sync_directory .trash/ID",
         f"rename_noreplace .trash/ID/{name}",
-        "sync_directory gpt2",
         "sync_directory .trash/ID",
+        "sync_directory gpt2",
     ]
     events.clear()
     store.restore(info.id)
@@ -211,6 +213,21 @@ def test_only_what_has_expired_is_purged(store, log):
     assert [entry.id for entry in store.purge_expired()] == [old.id]
     assert [entry.id for entry in store.trash.entries()] == [young.id]
     assert not any(old.id in name for name in tree(store.root))
+
+
+def test_what_is_purged_as_soon_as_it_is_in_the_trash_is_deleted_all_the_same(store, log, monkeypatch):
+    """Another process may empty the trash before the deletion has synced what it did."""
+    rename = _native.rename_noreplace
+
+    def rename_and_purge(source, target):
+        rename(source, target)
+        assert len(Store(store.root).purge_expired()) == 1
+
+    info = add(store, log)
+    monkeypatch.setattr(_native, "rename_noreplace", rename_and_purge)
+    monkeypatch.setattr("model_checkpoint.storage.trash.owned_alone", lambda _: contextlib.nullcontext())
+    store.delete(info, keep=timedelta(0))
+    assert store.trash.entries() == ()
 
 
 def test_two_may_purge_at_once(store, log, monkeypatch):
@@ -379,3 +396,42 @@ def test_commits_are_ordered_by_sequence_and_not_by_step(store, log):
     for step in (700, 100, 500):
         add(store, log, step=step)
     assert [info.step for info in store.scan().checkpoints] == [700, 100, 500]
+
+
+def test_a_record_that_cannot_be_read_now_is_not_an_empty_trash(store, log, monkeypatch):
+    """Who looks for a checkpoint hears of the disk, not that it is gone: its row in the catalog depends on that."""
+    info = add(store, log)
+    store.delete(info)
+    pread = os.pread
+
+    def fail(fd, *args):
+        if os.readlink(f"/proc/self/fd/{fd}").endswith("trash.json"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return pread(fd, *args)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pread", fail)
+        for look in (lambda: store.trash.find(info.id), store.scan):
+            with pytest.raises(StorageError) as caught:
+                look()
+            assert caught.value.errno == errno.EIO
+        assert store.purge_expired() == ()
+    assert store.restore(info.id) == info
+
+
+def test_an_annotation_that_cannot_be_read_now_is_not_an_empty_one(store, log, monkeypatch):
+    """A change of a tag must not lose a pin because the disk failed for a moment."""
+    info = add(store, log)
+    store.annotate(info, lambda said: dataclasses.replace(said, pinned=True))
+    stat = os.stat
+
+    def fail(path, *args, **kwargs):
+        if str(path).endswith(f"{info.id}.json"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return stat(path, *args, **kwargs)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "stat", fail)
+        with pytest.raises(StorageError):
+            store.annotate(info, lambda said: dataclasses.replace(said, tags={"team": "blue"}))
+    assert store.annotation(info).pinned

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 
@@ -89,3 +90,32 @@ def test_readers_see_one_version_or_another_while_writers_race(tmp_path):
     reader.join()
     assert seen <= set(contents)
     assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_temporary_file_that_cannot_be_removed_does_not_hide_the_failure(tmp_path, monkeypatch):
+    """On a disk that fails altogether, the first failure is told, as an error of ours."""
+
+    def fail(*_args, **_kwargs):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "replace", fail)
+    monkeypatch.setattr(os, "unlink", fail)
+    with pytest.raises(StorageError, match="cannot replace the file"):
+        replace_bytes(tmp_path / "file", b"new")
+
+
+def test_permissions_that_cannot_be_kept_leave_nothing_behind(tmp_path, monkeypatch):
+    """Neither a temporary file nor a descriptor."""
+
+    def fail(*_args, **_kwargs):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "fchmod", fail)
+    with pytest.raises(StorageError, match="cannot replace the file"):
+        replace_bytes(path, b"new")
+    assert [*tmp_path.iterdir()] == [path]
+    assert path.read_bytes() == b"old"
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 
 import pytest
 
-from model_checkpoint.errors import CorruptionError, StorageError
-from model_checkpoint.utils.regular_file import open_regular, read_fully, write_fully
+from model_checkpoint.errors import CorruptionError, DiskFullError, StorageError
+from model_checkpoint.utils.regular_file import close_written, open_regular, read_fully, write_fully
 
 
 def test_a_file_is_read_by_range(tmp_path):
@@ -60,3 +61,35 @@ def test_a_file_that_is_open_when_the_interpreter_exits_is_no_trouble(tmp_path):
     script = "import sys; from model_checkpoint.utils.regular_file import open_regular; sys.kept = open_regular('file')"
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def _fail(*_args, **_kwargs):
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_file_that_cannot_be_looked_at_is_not_left_open(tmp_path, monkeypatch):
+    """An fstat that failed was no error of ours, and cost a descriptor each time."""
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as broken, pytest.raises(StorageError, match="cannot look at the file"):
+        broken.setattr(os, "fstat", _fail)
+        open_regular(path)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(("code", "is_failure"), [(errno.EINTR, False), (errno.EDQUOT, True), (errno.EIO, True)])
+def test_a_close_that_fails_tells_of_the_disk_and_not_of_signals(tmp_path, monkeypatch, code, is_failure):
+    """A quota may be told only at the close; a signal in it means nothing, for the descriptor is closed."""
+
+    def fail(_fd):
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "close", fail)
+        if not is_failure:
+            close_written(-1, "file")
+            return
+        with pytest.raises(StorageError, match="cannot close the file") as caught:
+            close_written(-1, "file")
+    assert isinstance(caught.value, DiskFullError) == (code == errno.EDQUOT)

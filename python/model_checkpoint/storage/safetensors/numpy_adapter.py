@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from model_checkpoint import _native
 from model_checkpoint.errors import UnsupportedStateError
 from model_checkpoint.storage.safetensors.alias import View
 from model_checkpoint.storage.safetensors.dtypes import ML_DTYPES_NAMES, NUMPY_NAMES
@@ -83,7 +85,11 @@ class NumpyAdapter:
         if count == 0:
             return _empty(spec)
         tensor = np.frombuffer(memory, dtype, count, offset).reshape(spec.shape)
-        return tensor if tensor.flags.aligned else tensor.copy()
+        if tensor.flags.aligned:
+            return tensor
+        own, place = self.allocate(spec)
+        _native.copy_each([place], [memory[offset : offset + spec.nbytes]])
+        return own
 
     def strided(self, tensor: Array, view: View) -> Array:
         # A stride that no element needs may be of any size. Numpy's function knows only types of its own.
@@ -102,11 +108,23 @@ class NumpyAdapter:
         steps = zip(tensor.shape, tensor.strides, strict=True)
         return tensor.flags.writeable and all(step or n <= 1 for n, step in steps)
 
+    def takes_bytes(self, tensor: Array) -> bool:
+        return self.is_plain(tensor)
+
     def copy_in(self, tensor: Array, value: Array) -> None:
-        tensor[...] = value
+        if self.stream_in([(tensor, value)]) != [True]:
+            tensor[...] = value
 
     def stream_in(self, pairs: Sequence[tuple[Array, Array]]) -> list[bool]:
-        return [False] * len(pairs)
+        streamed = [self._is_twin(tensor, value) for tensor, value in pairs]
+        used = [pair for pair in itertools.compress(pairs, streamed) if pair[0].size]
+        _native.copy_each([self.buffer(tensor) for tensor, _ in used], [self.buffer(value) for _, value in used])
+        return streamed
+
+    def _is_twin(self, tensor: Array, value: Array) -> bool:
+        """Whether an array has exactly the bytes of another one."""
+        same = tensor.dtype == value.dtype and tensor.shape == value.shape
+        return same and self.is_plain(tensor) and self.is_plain(value)
 
 
 def _empty(spec: TensorSpec) -> Array:

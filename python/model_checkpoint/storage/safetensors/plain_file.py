@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from model_checkpoint import _native
-from model_checkpoint.errors import ConfigurationError, UnverifiableError, UnverifiedWarning
+from model_checkpoint.errors import ConfigurationError, CorruptionError, UnverifiableError, UnverifiedWarning
 from model_checkpoint.storage.safetensors.device_target import DeviceTarget
 from model_checkpoint.storage.safetensors.header import LENGTH_BYTES, Header, check_length, decode
 from model_checkpoint.storage.safetensors.layout import TensorSpec
 from model_checkpoint.types import VerifyLevel
 from model_checkpoint.utils.regular_file import RegularFile, open_regular, read_fully
+from model_checkpoint.utils.storage_errors import storage_errors
 from model_checkpoint.utils.uncached import Way, read_around_cache, way_around_cache
 
 if TYPE_CHECKING:
@@ -229,6 +230,18 @@ class PlainFile:
                 check=check,
             )
         return memoryview(mapping)
+
+    def check_length(self) -> None:
+        """Return if the file is as long as it was when it was opened.
+
+        Raises:
+            CorruptionError: It is not.
+        """
+        with storage_errors("cannot look at the file", self.path):
+            nbytes = os.fstat(self.file.fd).st_size
+        if nbytes != self.file.nbytes:
+            message = "the file changed its length while it was read"
+            raise CorruptionError(message, path=self.path, offset=nbytes, rule="length")
 
     def _log_read(self, result: _native.ReadResult, check: Check) -> None:
         _log.debug(

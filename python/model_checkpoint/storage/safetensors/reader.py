@@ -45,7 +45,9 @@ def load_file(
         verify: ``"full"`` checks every SHA-256, ``"fast"`` every CRC-32C; both refuse a file without digests.
             ``"auto"`` is ``"full"``, and warns for such a file. ``"none"`` checks nothing but the header.
         mmap: Return views of a private mapping of the file, which they keep alive; writing to one changes it alone.
-            The file must not be truncated meanwhile. By default tensors own their memory.
+            Nobody may truncate the file as long as they live: reading a view whose file has lost its bytes ends the
+            process (SIGBUS), which nothing can turn into an exception. This call itself raises one. By default, and on
+            a device, tensors own their memory.
 
     Returns:
         The tensors by name: the stored ones in the order of the file, then aliases, which share their memory.
@@ -79,9 +81,8 @@ def read_tensors(
     header = plain.header
     wanted = header.names if names is None else _known(header, names, plain.path)
     stored = list(dict.fromkeys(map(header.stored_name, wanted)))
-    values = _mapped(plain, adapter, stored, check) if mmap else _owned(plain, adapter, stored, check, device)
-    if mmap and not _is_host(device):
-        values = {name: adapter.move(value, device) for name, value in values.items()}
+    mapped = mmap and _is_host(device)
+    values = _mapped(plain, adapter, stored, check) if mapped else _owned(plain, adapter, stored, check, device)
     return {name: _resolved(header, adapter, name, values) for name in wanted}
 
 

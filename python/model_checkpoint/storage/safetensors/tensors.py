@@ -83,13 +83,17 @@ class Adapter(Protocol[T]):
     def is_writable(self, tensor: T) -> bool:
         """Whether its elements can be set one by one."""
 
+    def takes_bytes(self, tensor: T) -> bool:
+        """Whether the stored bytes of a tensor of the same dtype and shape can be copied to its memory as they are."""
+
     def copy_in(self, tensor: T, value: T) -> None:
-        """Copy the elements of a tensor of the same dtype and shape."""
+        """Copy the elements of a tensor of the same dtype and shape; CorruptionError and DeviceError as `stream_in`."""
 
     def stream_in(self, pairs: Sequence[tuple[T, T]]) -> list[bool]:
-        """Copy values to tensors in a device's memory, all at once, and tell which: those whose bytes can be copied.
+        """Copy values in host memory to tensors, all at once, and tell which: plain ones, to tensors that take bytes.
 
-        DeviceError if the device fails; the tensors are then undefined.
+        CorruptionError if a value is mapped from a file that shrinks meanwhile, DeviceError if a device fails; the
+        tensors are then undefined.
         """
 
 

@@ -29,7 +29,6 @@ _DTYPES: dict[str, torch.dtype] = {
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _PAIRS = "F4"  # torch's element is a pair of the format's
-_STREAMED_BYTES = 1024 * 1024
 _OWN_TYPES = (torch.Tensor, torch.nn.Parameter)
 
 
@@ -103,7 +102,7 @@ class TorchAdapter:
             return _empty(spec, "cpu")
         if offset % dtype.itemsize:
             tensor, own = self.allocate(spec)
-            memoryview(own)[:] = memory[offset : offset + spec.nbytes]
+            _native.copy_each([own], [memory[offset : offset + spec.nbytes]])
             return tensor
         return torch.frombuffer(memory, dtype=dtype, count=count, offset=offset).view(shape)
 
@@ -121,36 +120,33 @@ class TorchAdapter:
         # An expanded tensor has one element for many.
         return all(step or n <= 1 for n, step in zip(tensor.shape, tensor.stride(), strict=True))
 
-    def _is_large_twin(self, tensor: torch.Tensor, value: torch.Tensor) -> bool:
-        same = type(tensor) in _OWN_TYPES and tensor.dtype == value.dtype and tensor.shape == value.shape
-        return same and tensor.nbytes >= _STREAMED_BYTES and self.is_plain(tensor) and self.is_plain(value)
+    def takes_bytes(self, tensor: torch.Tensor) -> bool:
+        if type(tensor) not in _OWN_TYPES or not (tensor.is_cpu or _is_cuda(tensor.device)):
+            return False
+        return tensor.is_contiguous() and not tensor.is_conj() and not tensor.is_neg()
 
     def copy_in(self, tensor: torch.Tensor, value: torch.Tensor) -> None:
-        if self._is_large_twin(tensor, value):
-            # Streaming stores: torch's own copy reads what it overwrites.
-            _native.copy_buffers(_memory(tensor), [0], [_memory(value)])
-            torch.autograd.graph.increment_version(tensor)
-            return
         if self.stream_in([(tensor, value)]) == [True]:
             return
         with torch.no_grad():
             bits_of(tensor).copy_(bits_of(value))
 
     def stream_in(self, pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> list[bool]:
-        streamed = [self._is_device_twin(tensor, value) for tensor, value in pairs]
+        streamed = [self._is_twin(tensor, value) for tensor, value in pairs]
         groups: dict[torch.device, list[tuple[torch.Tensor, torch.Tensor]]] = {}
         for pair in itertools.compress(pairs, streamed):
-            groups.setdefault(pair[0].device, []).append(pair)
+            if pair[0].numel():
+                groups.setdefault(pair[0].device, []).append(pair)
         for device, group in groups.items():
-            _copy_to(self.target(device), group)
+            target = self.target(device) if _is_cuda(device) else None
+            for batch in _batches(group):
+                _copy_to(target, batch)
         return streamed
 
-    def _is_device_twin(self, tensor: torch.Tensor, value: torch.Tensor) -> bool:
-        """Whether a tensor on a device has exactly the bytes of one in host memory."""
-        if type(tensor) not in _OWN_TYPES or not _is_cuda(tensor.device) or not tensor.numel():
-            return False
-        same = tensor.dtype == value.dtype and tensor.shape == value.shape and self.is_plain(value)
-        return same and tensor.is_contiguous() and not tensor.is_conj() and not tensor.is_neg()
+    def _is_twin(self, tensor: torch.Tensor, value: torch.Tensor) -> bool:
+        """Whether a tensor has exactly the bytes of one in host memory."""
+        same = tensor.dtype == value.dtype and tensor.shape == value.shape
+        return same and self.takes_bytes(tensor) and self.is_plain(value)
 
 
 def _usable(device: Any) -> torch.device:
@@ -176,13 +172,26 @@ def _is_cuda(device: torch.device) -> bool:
     return device.type == "cuda" and torch.version.cuda is not None
 
 
+def _batches(
+    pairs: Sequence[tuple[torch.Tensor, torch.Tensor]],
+) -> Sequence[Sequence[tuple[torch.Tensor, torch.Tensor]]]:
+    """Pairs that may be copied at once. Of several for the same memory, as of tied weights, the last counts."""
+    distinct = {(tensor.data_ptr(), tensor.nbytes): (tensor, value) for tensor, value in pairs}
+    places = sorted(distinct)
+    if all(start + size <= following for (start, size), (following, _) in itertools.pairwise(places)):
+        return [list(distinct.values())]
+    return [[pair] for pair in pairs]
+
+
 def _copy_to(target: DeviceTarget | None, pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
-    """Copy the bytes of host tensors to those of a device."""
-    if target is None:
-        raise ConfigurationError("not a device whose memory can be streamed to")
-    addresses = [tensor.data_ptr() for tensor, _ in pairs]
+    """Copy the bytes of host tensors to those of a device, or, without one, to others in host memory."""
     sources = [_memory(value) for _, value in pairs]
-    _native.copy_to_cuda(addresses, sources, device=target.ordinal, stream=target.stream)
+    if target is None:
+        # Streaming stores: torch's own copy reads what it overwrites.
+        _native.copy_each([_memory(tensor) for tensor, _ in pairs], sources)
+    else:
+        addresses = [tensor.data_ptr() for tensor, _ in pairs]
+        _native.copy_to_cuda(addresses, sources, device=target.ordinal, stream=target.stream)
     for tensor, _ in pairs:
         torch.autograd.graph.increment_version(tensor)
 

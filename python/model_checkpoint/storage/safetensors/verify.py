@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from model_checkpoint import _native
-from model_checkpoint.errors import CorruptionError, UnverifiableError
+from model_checkpoint.errors import CorruptionError, StorageError, UnverifiableError
 from model_checkpoint.storage.safetensors.digest import chunk_count
+from model_checkpoint.storage.safetensors.header import Header
 from model_checkpoint.storage.safetensors.plain_file import PlainFile, Span, open_plain
+from model_checkpoint.utils.uncached import is_unreadable
 
-__all__ = ["Damage", "VerifyReport", "find_damage", "verify_file"]
+__all__ = ["Damage", "VerifyReport", "chunk_spans", "damaged_chunks", "file_offset", "find_damage", "verify_file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +95,41 @@ def find_damage(path: str | os.PathLike[str], *, nofollow: bool = False) -> tupl
     plain = open_plain(path, nofollow=nofollow)
     if not plain.header.ours:
         raise UnverifiableError("the file carries no digests: damage cannot be told", path=plain.path)
-    ordered = sorted(plain.header.entries.items(), key=lambda item: item[1].begin)
-    chunks = [span for name, entry in ordered for span in _chunks(name, entry.nbytes)]
-    return tuple(_damage(plain, span) for span in _damaged(plain, chunks))
+    return tuple(_damage(plain.header, span) for span in damaged_chunks(plain, list(chunk_spans(plain.header))))
 
 
-def _chunks(name: str, nbytes: int) -> list[Span]:
+def chunk_spans(header: Header) -> Iterator[Span]:
+    """All chunks of a file, in the order of the file and of its chunk table."""
     size = _native.CHUNK_BYTES
-    return [Span(name, begin, min(begin + size, nbytes)) for begin in range(0, nbytes, size)]
+    for name, entry in sorted(header.entries.items(), key=lambda item: item[1].begin):
+        for begin in range(0, entry.nbytes, size):
+            yield Span(name, begin, min(begin + size, entry.nbytes))
 
 
-def _damaged(plain: PlainFile, chunks: Sequence[Span]) -> list[Span]:
-    """The damaged ones among chunks, by halves: a read of many stops at the first that it finds."""
+def damaged_chunks(plain: PlainFile, chunks: Sequence[Span]) -> list[Span]:
+    """The damaged ones among chunks, by halves: a read of many stops at the first that it finds.
+
+    A chunk that the device cannot read any more counts as damaged.
+
+    Raises:
+        StorageError: A read failed for another reason.
+    """
     try:
         plain.read(chunks, None, "sha256")
-    except CorruptionError:
+    except (CorruptionError, StorageError) as error:
+        if isinstance(error, StorageError) and not is_unreadable(error):
+            raise
         if len(chunks) == 1:
             return [chunks[0]]
         middle = len(chunks) // 2
-        return _damaged(plain, chunks[:middle]) + _damaged(plain, chunks[middle:])
+        return damaged_chunks(plain, chunks[:middle]) + damaged_chunks(plain, chunks[middle:])
     return []
 
 
-def _damage(plain: PlainFile, span: Span) -> Damage:
-    offset = plain.header.data_offset + plain.header.entries[span.name].begin + span.begin
-    return Damage(span.name, span.begin // _native.CHUNK_BYTES, offset, span.end - span.begin)
+def file_offset(header: Header, span: Span) -> int:
+    """Where a span begins in the file, in bytes."""
+    return header.data_offset + header.entries[span.name].begin + span.begin
+
+
+def _damage(header: Header, span: Span) -> Damage:
+    return Damage(span.name, span.begin // _native.CHUNK_BYTES, file_offset(header, span), span.end - span.begin)

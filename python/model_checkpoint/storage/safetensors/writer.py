@@ -21,7 +21,8 @@ from model_checkpoint.storage.safetensors.template import HeaderTemplate, check_
 from model_checkpoint.types import FileInfo, Receipt
 from model_checkpoint.utils.atomic_file import replacing
 from model_checkpoint.utils.collector import collector_paused
-from model_checkpoint.utils.regular_file import write_fully
+from model_checkpoint.utils.regular_file import close_written, write_fully
+from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = ["PreparedFile", "prepare", "save_file", "write_file"]
 
@@ -70,14 +71,16 @@ class PreparedFile:
             if sync:
                 _native.sync_file(fd, text)
         finally:
-            _close(fd, text)
+            close_written(fd, text)
         return FileInfo(os.path.basename(text), header.file_bytes, str(header.digest), "tensors")
 
     def fill(self, fd: int, path: str, sources: Sequence[Source]) -> Header:
         """Write data and header to an empty file, and check the header as a reader would."""
         region = self.template.fill(self._write_data(fd, path, sources))
         write_fully(fd, region, 0, path)
-        return decode(region, os.fstat(fd).st_size, path)
+        with storage_errors("cannot look at the file", path):
+            file_size = os.fstat(fd).st_size
+        return decode(region, file_size, path)
 
     def _write_data(self, fd: int, path: str, sources: Sequence[Source]) -> bytes:
         """Write the data area and return its chunk table."""
@@ -166,10 +169,3 @@ def save_file(
         header = prepared.fill(temporary.fd, temporary.path, gathered.sources())
     seconds = time.perf_counter() - start
     return Receipt(os.fspath(path), header.file_bytes, str(header.digest), seconds)
-
-
-def _close(fd: int, path: str) -> None:
-    try:
-        os.close(fd)  # some file systems report a full disk only here
-    except OSError as error:
-        raise StorageError.from_os_error(error, "cannot close the file", path=path) from error

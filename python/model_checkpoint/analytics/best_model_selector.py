@@ -1,0 +1,160 @@
+"""Which checkpoint is the best, by criteria of any kind, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Self
+
+import numpy as np
+
+from model_checkpoint.analytics.candidates import Candidates, Indices
+from model_checkpoint.analytics.constraint import Constraint
+from model_checkpoint.analytics.criteria import Criterion, Goal, Lexicographic, Pareto, Single, Weighted
+from model_checkpoint.errors import CheckpointNotFoundError
+from model_checkpoint.types import CheckpointInfo, Mode
+
+__all__ = ["BestModelSelector", "Selection"]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A checkpoint that was chosen.
+
+    Attributes:
+        id: Its id.
+        step: Its training step.
+        seq: Its place in the commit order.
+        place: 1 for the best.
+        values: What was looked at, by metric.
+        why: Why it has this place.
+    """
+
+    id: str
+    step: int
+    seq: int
+    place: int
+    values: Mapping[str, float]
+    why: str
+
+
+class BestModelSelector:
+    """Orders checkpoints by a criterion, among those that satisfy constraints.
+
+    It keeps nothing: whoever asks again, after values were attached or the run went on, gets the answer of the moment.
+
+    Args:
+        criterion: How to order them: see `model_checkpoint.analytics.criteria`.
+        where: Constraints, as ``"latency_ms < 50"`` or as values.
+
+    Raises:
+        ConfigurationError: A constraint is none.
+
+    Example:
+        >>> selector = BestModelSelector.by("val_loss", where=["latency_ms < 50"])
+        >>> selector.best(ckpts.list()).why
+        'val_loss 0.231 is the least of 12; the next is 0.24'
+    """
+
+    def __init__(self, criterion: Criterion, *, where: Sequence[str | Constraint] = ()) -> None:
+        self.criterion = criterion
+        self.where = tuple(Constraint.parse(one) if isinstance(one, str) else one for one in where)
+
+    @classmethod
+    def by(cls, metric: str, mode: Mode = "min", *, smoothing: int = 1, where: Sequence[str | Constraint] = ()) -> Self:
+        """By one metric; see `Single`."""
+        return cls(Single(Goal(metric, mode), smoothing), where=where)
+
+    @classmethod
+    def weighted(cls, *goals: Goal, where: Sequence[str | Constraint] = ()) -> Self:
+        """By a weighted sum; see `Weighted`."""
+        return cls(Weighted(goals), where=where)
+
+    @classmethod
+    def lexicographic(cls, *goals: Goal, where: Sequence[str | Constraint] = ()) -> Self:
+        """By one metric after the other; see `Lexicographic`."""
+        return cls(Lexicographic(goals), where=where)
+
+    @classmethod
+    def pareto(cls, *goals: Goal, where: Sequence[str | Constraint] = ()) -> Self:
+        """Those that no other beats; see `Pareto`."""
+        return cls(Pareto(goals), where=where)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that it looks at."""
+        return tuple(dict.fromkeys((*self.criterion.metrics, *(one.metric for one in self.where))))
+
+    def rank(
+        self, checkpoints: Iterable[CheckpointInfo] | Candidates, *, limit: int | None = None
+    ) -> tuple[Selection, ...]:
+        """Those that can be chosen, best first; with `Pareto`, the front. Empty if there is none.
+
+        Raises:
+            MetricNotFoundError: No checkpoint has a value for one of the metrics.
+        """
+        candidates = self._columns(checkpoints)
+        candidates.check_known(self.metrics)
+        order = self._order(candidates)
+        return tuple(self._selection(candidates, order, place) for place in range(len(order))[:limit])
+
+    def best(self, checkpoints: Iterable[CheckpointInfo] | Candidates) -> Selection:
+        """The best one.
+
+        Raises:
+            MetricNotFoundError: No checkpoint has a value for one of the metrics.
+            CheckpointNotFoundError: None can be chosen; the message says what excluded how many.
+        """
+        candidates = self._columns(checkpoints)
+        found = self.rank(candidates, limit=1)
+        if not found:
+            raise CheckpointNotFoundError(self._nobody(candidates), ref="best")
+        return found[0]
+
+    def history(self, checkpoints: Iterable[CheckpointInfo] | Candidates) -> tuple[Selection, ...]:
+        """Which checkpoint was the best after each commit, where that changed; oldest first.
+
+        With values as they are now: those that were attached later count from the start.
+        """
+        candidates = self._columns(checkpoints)
+        return tuple(self._leaders(candidates))
+
+    def _leaders(self, candidates: Candidates) -> Iterator[Selection]:
+        leader = ""
+        for count in range(1, len(candidates) + 1):
+            first = candidates.until(count)
+            order = self._order(first)
+            if len(order) and first.ids[order[0]] != leader:
+                leader = first.ids[order[0]]
+                yield self._selection(first, order, 0)
+
+    def _columns(self, checkpoints: Iterable[CheckpointInfo] | Candidates) -> Candidates:
+        return checkpoints if isinstance(checkpoints, Candidates) else Candidates.of(checkpoints, self.metrics)
+
+    def _order(self, candidates: Candidates) -> Indices:
+        allowed = np.ones(len(candidates), dtype=bool)
+        for constraint in self.where:
+            allowed &= constraint.holds(candidates)
+        return self.criterion.order(candidates, allowed)
+
+    def _selection(self, candidates: Candidates, order: Indices, place: int) -> Selection:
+        index = int(order[place])
+        values = {name: float(candidates.values[name][index]) for name in self.metrics}
+        why = self.criterion.why(candidates, order, place)
+        suffix = f" (with {' and '.join(map(str, self.where))})" if self.where else ""
+        return Selection(
+            id=candidates.ids[index],
+            step=int(candidates.steps[index]),
+            seq=int(candidates.seqs[index]),
+            place=place + 1,
+            values=MappingProxyType(values),
+            why=why + suffix,
+        )
+
+    def _nobody(self, candidates: Candidates) -> str:
+        if not len(candidates):
+            return "there is no checkpoint to choose from"
+        held = [(constraint, int(constraint.holds(candidates).sum())) for constraint in self.where]
+        parts = [f"{count} of {len(candidates)} have {constraint}" for constraint, count in held]
+        return f"no checkpoint has what was asked for: {', '.join(parts) or 'a number for ' + ', '.join(self.metrics)}"

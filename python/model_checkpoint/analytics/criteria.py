@@ -1,0 +1,321 @@
+"""Ways to say which checkpoint is the best. Each is a frozen value that orders candidates and says why.
+
+A candidate that lacks one of the metrics, or has NaN for it, is never chosen. Of equals the later commit comes first.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_checkpoint.analytics.candidates import Candidates, Floats, Indices
+from model_checkpoint.analytics.selection import check_mode
+from model_checkpoint.analytics.trend import smooth
+from model_checkpoint.errors import ConfigurationError
+from model_checkpoint.types import Mode
+
+__all__ = ["Criterion", "Custom", "Goal", "Lexicographic", "Pareto", "Single", "Weighted"]
+
+Chosen = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A metric, and which of its values are better.
+
+    Attributes:
+        metric: Its name.
+        mode: Whether less (``"min"``) or more (``"max"``) is better.
+        weight: How much it counts, in `Weighted`.
+        tolerance: Which differences do not count, in `Lexicographic`.
+    """
+
+    metric: str
+    mode: Mode = "min"
+    weight: float = 1.0
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_mode(self.mode)
+        if not (0 < self.weight < math.inf and 0 <= self.tolerance < math.inf):
+            raise ConfigurationError(f"{self}: weights are above 0, tolerances not below")
+
+    def losses(self, candidates: Candidates) -> Floats:
+        """The values so that less is better."""
+        values = candidates.column(self.metric)
+        return -values if self.mode == "max" else values
+
+    @property
+    def superlative(self) -> str:
+        return "least" if self.mode == "min" else "most"
+
+
+class Criterion(ABC):
+    """Orders candidates. Subclass it for a rule of your own."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics that it looks at."""
+
+    @abstractmethod
+    def order(self, candidates: Candidates, allowed: Chosen) -> Indices:
+        """The places of those that can be chosen, best first.
+
+        Args:
+            candidates: All of them.
+            allowed: Which of them satisfy the constraints.
+        """
+
+    @abstractmethod
+    def why(self, candidates: Candidates, order: Indices, place: int) -> str:
+        """Why the one at ``order[place]`` has this place, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Single(Criterion):
+    """By one metric.
+
+    Attributes:
+        goal: The metric.
+        smoothing: Over how many candidates a median is taken: its own value and those before it, by commit. A single
+            lucky evaluation then does not win.
+    """
+
+    goal: Goal
+    smoothing: int = 1
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return (self.goal.metric,)
+
+    def order(self, candidates: Candidates, allowed: Chosen) -> Indices:
+        losses = self._losses(candidates)
+        return _sorted(candidates, allowed & ~np.isnan(losses), losses)
+
+    def why(self, candidates: Candidates, order: Indices, place: int) -> str:
+        values = self._losses(candidates) * (-1 if self.goal.mode == "max" else 1)
+        own = f"{self._name} {values[order[place]]:.6g}"
+        if place:
+            own_value, best = float(values[order[place]]), float(values[order[0]])
+            return f"{own}, {abs(own_value - best):.3g} behind the best" if own_value != best else f"{own}, as the best"
+        runner_up = f"; the next is {values[order[1]]:.6g}" if len(order) > 1 else ""
+        return f"{own} is the {self.goal.superlative} of {len(order)}{runner_up}"
+
+    @property
+    def _name(self) -> str:
+        return self.goal.metric if self.smoothing == 1 else f"median of {self.smoothing} of {self.goal.metric}"
+
+    def _losses(self, candidates: Candidates) -> Floats:
+        losses = self.goal.losses(candidates)
+        if self.smoothing == 1:
+            return losses
+        return np.where(np.isnan(losses), math.nan, smooth(losses, method="median", window=self.smoothing))
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted(Criterion):
+    """By the weighted sum of several metrics, each brought to a common scale first.
+
+    Attributes:
+        goals: The metrics, with their weights.
+        scale: ``"range"``: 0 for the best candidate and 1 for the worst. ``"rank"``: the same of its place among them,
+            so that outliers do not squeeze the others together. ``"deviation"``: in standard deviations from the mean.
+    """
+
+    goals: tuple[Goal, ...]
+    scale: Literal["range", "rank", "deviation"] = "range"
+
+    def __post_init__(self) -> None:
+        _check_goals(self.goals)
+        if self.scale not in _SCALES:
+            raise ConfigurationError(f"scale is {self.scale!r}; it must be one of {', '.join(_SCALES)}")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return tuple(goal.metric for goal in self.goals)
+
+    def order(self, candidates: Candidates, allowed: Chosen) -> Indices:
+        scores = self._parts(candidates, allowed).sum(axis=0)
+        return _sorted(candidates, allowed & ~np.isnan(scores), scores)
+
+    def why(self, candidates: Candidates, order: Indices, place: int) -> str:
+        allowed = np.zeros(len(candidates), dtype=bool)
+        allowed[order] = True
+        parts = self._parts(candidates, allowed)[:, order[place]]
+        terms = " + ".join(f"{part:.3g} of {goal.metric}" for goal, part in zip(self.goals, parts, strict=True))
+        return f"score {parts.sum():.3g} (0 is best) = {terms}"
+
+    def _parts(self, candidates: Candidates, allowed: Chosen) -> Floats:
+        """What each goal adds to the score of each candidate; NaN for those that cannot be chosen."""
+        losses = np.array([goal.losses(candidates) for goal in self.goals])
+        usable = allowed & np.isfinite(losses).all(axis=0)
+        parts = np.full(losses.shape, math.nan)
+        weights = np.array([goal.weight for goal in self.goals])
+        for row, weight in enumerate(weights / weights.sum()):
+            if usable.any():
+                parts[row, usable] = weight * _SCALES[self.scale](losses[row, usable])
+        return parts
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicographic(Criterion):
+    """By the first metric; among those that are as good, by the second one; and so on.
+
+    Values within a goal's tolerance of the best are as good as it; the next group begins with the best of the rest.
+    """
+
+    goals: tuple[Goal, ...]
+
+    def __post_init__(self) -> None:
+        _check_goals(self.goals)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return tuple(goal.metric for goal in self.goals)
+
+    def order(self, candidates: Candidates, allowed: Chosen) -> Indices:
+        losses = np.array([goal.losses(candidates) for goal in self.goals])
+        return self._grouped(np.flatnonzero(allowed & ~np.isnan(losses).any(axis=0)), losses, 0)
+
+    def _grouped(self, places: Indices, losses: Floats, goal: int) -> Indices:
+        """Places in order by the goals from ``goal`` on; of equals the later one: candidates are in commit order."""
+        if not any(one.tolerance for one in self.goals[goal:]):
+            return places[np.lexsort((-places, *losses[goal:, places][::-1]))]
+        places = places[np.argsort(losses[goal, places])]
+        parts: list[Indices] = [places[:0]]
+        while len(places):
+            good = losses[goal, places[0]] + self.goals[goal].tolerance
+            count = int(np.searchsorted(losses[goal, places], good, side="right"))
+            parts.append(self._grouped(places[:count], losses, goal + 1))
+            places = places[count:]
+        return np.concatenate(parts)
+
+    def why(self, candidates: Candidates, order: Indices, place: int) -> str:
+        own = ", ".join(f"{goal.metric} {candidates.column(goal.metric)[order[place]]:.6g}" for goal in self.goals)
+        ranks = ", then ".join(
+            f"{goal.superlative} {goal.metric}" + (f" within {goal.tolerance:g}" if goal.tolerance else "")
+            for goal in self.goals
+        )
+        return f"{own}: by {ranks}, of {len(order)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pareto(Criterion):
+    """Those that no other candidate beats: at least as good in every metric, and better in one.
+
+    The front is ordered by the distance to the ideal point, which has the best value of every metric, where the front's
+    range of each metric counts as 1.
+    """
+
+    goals: tuple[Goal, ...]
+
+    def __post_init__(self) -> None:
+        _check_goals(self.goals)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return tuple(goal.metric for goal in self.goals)
+
+    def order(self, candidates: Candidates, allowed: Chosen) -> Indices:
+        losses = np.array([goal.losses(candidates) for goal in self.goals]).T
+        front = _front(losses, np.flatnonzero(allowed & np.isfinite(losses).all(axis=1)))
+        distances = np.full(len(candidates), math.nan)
+        distances[front] = self._distances(losses[front])
+        return _sorted(candidates, ~np.isnan(distances), distances)
+
+    def why(self, candidates: Candidates, order: Indices, place: int) -> str:
+        own = ", ".join(f"{goal.metric} {candidates.column(goal.metric)[order[place]]:.6g}" for goal in self.goals)
+        return f"{own}: beaten by none; place {place + 1} of {len(order)} on the front by distance to the ideal"
+
+    @staticmethod
+    def _distances(losses: Floats) -> Floats:
+        if not losses.size:
+            return np.empty(0)
+        spread = np.ptp(losses, axis=0)
+        scaled = (losses - losses.min(axis=0)) / np.where(spread == 0, 1, spread)
+        distances: Floats = np.linalg.norm(scaled, axis=1)
+        return distances
+
+
+@dataclass(frozen=True, slots=True)
+class Custom(Criterion):
+    """By a function of the user's.
+
+    Attributes:
+        score: Is given the metrics of one candidate by name, and returns a number, more being better; NaN leaves it
+            out.
+        names: The metrics that it is given.
+    """
+
+    score: Callable[[Mapping[str, float]], float]
+    names: tuple[str, ...]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return self.names
+
+    def order(self, candidates: Candidates, allowed: Chosen) -> Indices:
+        losses = np.full(len(candidates), math.nan)
+        for place in np.flatnonzero(allowed):
+            losses[place] = -self._score(candidates, int(place))
+        return _sorted(candidates, ~np.isnan(losses), losses)
+
+    def why(self, candidates: Candidates, order: Indices, place: int) -> str:
+        return f"score {self._score(candidates, int(order[place])):.6g}, place {place + 1} of {len(order)}"
+
+    def _score(self, candidates: Candidates, place: int) -> float:
+        return float(self.score({name: float(candidates.column(name)[place]) for name in self.names}))
+
+
+def _check_goals(goals: tuple[Goal, ...]) -> None:
+    names = [goal.metric for goal in goals]
+    if not goals or len(set(names)) < len(names):
+        raise ConfigurationError(f"goals are different metrics, at least one, not {names}")
+
+
+def _sorted(candidates: Candidates, chosen: Chosen, losses: Floats) -> Indices:
+    places = np.flatnonzero(chosen)
+    return places[np.lexsort((-candidates.seqs[places], losses[places]))]
+
+
+def _by_range(losses: Floats) -> Floats:
+    spread = float(np.ptp(losses))
+    scaled: Floats = (losses - losses.min()) / (spread or 1.0)
+    return scaled
+
+
+def _by_rank(losses: Floats) -> Floats:
+    """Equal values have equal ranks, from 0 to 1."""
+    distinct, ranks = np.unique(losses, return_inverse=True)
+    scaled: Floats = ranks / max(len(distinct) - 1, 1)
+    return scaled
+
+
+def _by_deviation(losses: Floats) -> Floats:
+    deviation = float(losses.std())
+    scaled: Floats = (losses - losses.mean()) / (deviation or 1.0)
+    return scaled
+
+
+_SCALES: dict[str, Callable[[Floats], Floats]] = {"range": _by_range, "rank": _by_rank, "deviation": _by_deviation}
+
+
+def _front(losses: Floats, places: Indices) -> Indices:
+    """The places that are not dominated: going by the sum of ranks, each one that is left strikes what it beats."""
+    left = places[np.argsort(losses[places].sum(axis=1), kind="stable")]
+    front: list[int] = []
+    while left.size:
+        head = losses[left[0]]
+        front.append(int(left[0]))
+        beaten = (losses[left] >= head).all(axis=1) & (losses[left] > head).any(axis=1)
+        left = left[1:][~beaten[1:]]
+    return np.array(front, dtype=np.int64)

@@ -1,0 +1,202 @@
+"""Logged metrics, read back: as series, as totals, and by SQL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from model_checkpoint.analytics.collector import canonical_tags
+from model_checkpoint.analytics.engine import Engine, Limits
+from model_checkpoint.analytics.views import checkpoints_table, experiments_table
+from model_checkpoint.database.catalog import Catalog
+from model_checkpoint.database.metric_table import MetricTable, SeriesKey
+from model_checkpoint.errors import ConfigurationError, MetricNotFoundError
+from model_checkpoint.types import CheckpointState
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+__all__ = ["Metrics", "MetricsReader"]
+
+_ALL_STEPS = (0, 2**63 - 1)
+_LAST = "QUALIFY row_number() OVER (PARTITION BY name, split, tags, step ORDER BY id DESC) = 1"
+
+_SUMMARY = """
+    SELECT name, split, tags, count(*) AS count, count(*) FILTER (WHERE NOT isfinite(value)) AS nonfinite,
+        min(value) FILTER (WHERE isfinite(value)) AS min, max(value) FILTER (WHERE isfinite(value)) AS max,
+        avg(value) FILTER (WHERE isfinite(value)) AS mean, stddev_samp(value) FILTER (WHERE isfinite(value)) AS std,
+        arg_max(value, id) AS last, min(step) AS first_step, max(step) AS last_step
+    FROM points GROUP BY name, split, tags ORDER BY name, split, tags
+"""
+
+_METRICS = "CREATE TEMP VIEW metrics AS SELECT experiment, name, step, value, time, epoch, split, tags FROM points"
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Points of one experiment, by series and step.
+
+    Attributes:
+        table: The points as an Arrow table: ``name``, ``split``, ``tags``, ``step``, ``value``, ``time``, ``epoch``.
+    """
+
+    table: pa.Table
+
+    def to_arrow(self) -> pa.Table:
+        return self.table
+
+    def to_pandas(self) -> Any:
+        """As a `pandas.DataFrame`.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        return self.table.to_pandas()
+
+    def to_numpy(self) -> dict[str, NDArray[Any]]:
+        """As one array for each column; times are ``datetime64[us]``, in UTC."""
+        return {name: self.table[name].to_numpy() for name in self.table.column_names}
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+
+class MetricsReader:
+    """Reads the metrics of a store. What another process logs is seen as soon as it has written it.
+
+    Args:
+        root: The store.
+        catalog: Its catalog.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._table = MetricTable(catalog)
+        self._engine = Engine(os.path.realpath(root), catalog)
+
+    @classmethod
+    def open(cls, root: str | os.PathLike[str]) -> Self:
+        """A reader with a catalog of its own; `close` it, or use it in a ``with`` block.
+
+        Raises:
+            CatalogError: The catalog is busy, damaged, or of a later version.
+        """
+        return cls(root, Catalog.open(root))
+
+    def close(self) -> None:
+        self._catalog.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def series(self, experiment: str) -> tuple[SeriesKey, ...]:
+        """What was logged for an experiment, by name, split and tags."""
+        return tuple(sorted(self._table.series(experiment).values()))
+
+    def metrics(
+        self,
+        experiment: str,
+        *names: str,
+        split: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        first_step: int = _ALL_STEPS[0],
+        last_step: int = _ALL_STEPS[1],
+        duplicates: Literal["last", "all"] = "last",
+    ) -> Metrics:
+        """Points of an experiment, by series and step.
+
+        Args:
+            experiment: Its name.
+            names: Of which metrics; of all, if there is none.
+            split: Of which split; None for all.
+            tags: With which tags, exactly; None for all.
+            first_step: From which step on.
+            last_step: To which step.
+            duplicates: Of several values for a step: ``"last"`` is the one that was logged last, as after a run was
+                resumed and did some steps again; ``"all"`` are all, in the order of logging.
+
+        Raises:
+            MetricNotFoundError: Nothing was logged under one of the names.
+            CorruptionError: A segment is damaged.
+        """
+        self._check_names(experiment, names)
+        if duplicates not in {"last", "all"}:
+            raise ConfigurationError(f"duplicates is {duplicates!r}; it must be 'last' or 'all'")
+        conditions: dict[str, object] = {"step BETWEEN ? AND ?": (first_step, last_step)}
+        if names:
+            conditions[f"name IN ({', '.join('?' * len(names))})"] = names
+        if split is not None:
+            conditions["split = ?"] = (split,)
+        if tags is not None:
+            conditions["tags = ?"] = (canonical_tags(tags),)
+        sql = f"""
+            SELECT name, split, tags, step, value, time, epoch FROM points WHERE {" AND ".join(conditions)}
+            {_LAST if duplicates == "last" else ""} ORDER BY name, split, tags, step, id
+        """  # noqa: S608 - question marks only
+        values = [value for some in conditions.values() for value in _several(some)]
+        return Metrics(self._engine.run(sql, values, experiments=[experiment], steps=(first_step, last_step)))
+
+    def curve(
+        self, experiment: str, name: str, *, split: str = "", tags: Mapping[str, str] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Steps and values of one series, one value a step.
+
+        Raises:
+            MetricNotFoundError: There is no such series.
+        """
+        found = self.metrics(experiment, name, split=split, tags=tags or {})
+        if not len(found):
+            raise MetricNotFoundError(name, [f"{key.name}[{key.split}]" for key in self.series(experiment)])
+        columns = found.to_numpy()
+        return columns["step"], columns["value"]
+
+    def summary(self, experiment: str) -> pa.Table:
+        """Totals of each series: count, nonfinite, min, max, mean, std, last, first_step, last_step.
+
+        All but the counts and ``last`` are about finite values; values that were logged again count again.
+        """
+        return self._engine.run(_SUMMARY, experiments=[experiment])
+
+    def query(self, sql: str, parameters: Sequence[object] = (), *, limits: Limits = Limits()) -> pa.Table:  # noqa: B008 - frozen
+        """Run one ``SELECT`` over ``experiments``, ``checkpoints`` and ``metrics``, in DuckDB's SQL.
+
+        ``metrics`` has the columns experiment, name, step, value, time, epoch, split, tags; all points that were
+        logged are in it. ``experiments`` and ``checkpoints`` have those of `ExperimentInfo` and `CheckpointInfo`;
+        ``checkpoints.metrics['loss']`` is the value that a checkpoint was saved with.
+
+        Args:
+            sql: The statement.
+            parameters: What its question marks stand for.
+            limits: What it may take.
+
+        Raises:
+            QueryError: It is malformed, no ``SELECT``, or takes too much.
+            CorruptionError: A segment is damaged.
+        """
+        experiments = self._catalog.experiments()
+        tables = {
+            "experiments": experiments_table(experiments),
+            "checkpoints": checkpoints_table(self._catalog.list(states=tuple(CheckpointState))),
+        }
+        names = [info.name for info in experiments]
+        return self._engine.run(sql, parameters, experiments=names, tables=tables, views=[_METRICS], limits=limits)
+
+    def _check_names(self, experiment: str, names: Sequence[str]) -> None:
+        known = {key.name for key in self.series(experiment)}
+        for name in names:
+            if name not in known:
+                raise MetricNotFoundError(name, sorted(known))
+
+
+def _several(value: object) -> tuple[object, ...]:
+    return value if isinstance(value, tuple) else (value,)

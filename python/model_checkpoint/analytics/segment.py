@@ -1,0 +1,180 @@
+"""A segment: points of one experiment in a Parquet file. docs/format.md, section 5, is normative.
+
+It is sorted by series, then step, so that what is asked for lies together and the rest is skipped by its statistics. It
+is named by its digest, and never changes. Anything that reads Parquet reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from model_checkpoint.database.metric_table import HotPoint, SegmentInfo, SeriesKey
+from model_checkpoint.errors import CorruptionError, FormatError
+from model_checkpoint.storage.names import METRICS_NAME
+from model_checkpoint.utils.atomic_file import replace_bytes
+from model_checkpoint.utils.optional_import import require
+from model_checkpoint.utils.regular_file import open_regular, read_fully
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+__all__ = ["COLUMNS", "Segment", "is_segment_name", "points_table", "read_segment", "write_segment"]
+
+COLUMNS = ("name", "split", "tags", "step", "value", "time", "epoch", "id")
+_KEY = b"mckpt.segment"
+_NAME = re.compile(r"points-[0-9]+-[0-9]+-[0-9a-f]{16}\.parquet")
+_ROW_GROUP = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment that was read.
+
+    Attributes:
+        info: What the catalog says of it.
+        table: Its points, by `COLUMNS`.
+        replaces: Names of the segments that it was merged from.
+    """
+
+    info: SegmentInfo
+    table: pa.Table
+    replaces: tuple[str, ...]
+
+
+def is_segment_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None
+
+
+def points_table(points: Sequence[HotPoint], series: Mapping[int, SeriesKey]) -> pa.Table:
+    """Points of the catalog as an Arrow table by `COLUMNS`, in their order.
+
+    Raises:
+        MissingDependencyError: pyarrow is not installed.
+    """
+    arrow: Any = require("pyarrow", extra="analytics")
+    numbers = sorted(series)
+    code_of = {number: code for code, number in enumerate(numbers)}
+    ids, owners, steps, values, times, epochs = zip(*points, strict=True) if points else ((),) * 6
+    codes = arrow.array([code_of[number] for number in owners], arrow.int32())
+
+    def text(column: int) -> Any:
+        return arrow.DictionaryArray.from_arrays(codes, arrow.array([series[n][column] for n in numbers], arrow.utf8()))
+
+    value = arrow.array(values, arrow.float64())
+    return arrow.table(
+        {
+            **{name: text(column) for column, name in enumerate(("name", "split", "tags"))},
+            "step": arrow.array(steps, arrow.int64()),
+            "value": value.fill_null(float("nan")),
+            "time": arrow.array(times, arrow.int64()).cast(arrow.timestamp("us", tz="UTC")),
+            "epoch": arrow.array(epochs, arrow.float64()),
+            "id": arrow.array(ids, arrow.int64()),
+        }
+    )
+
+
+def write_segment(root: str, experiment: str, table: pa.Table, *, replaces: Sequence[str] = ()) -> SegmentInfo:
+    """Write points, durably, into a new segment of an experiment. It is not listed yet.
+
+    Args:
+        root: The store.
+        experiment: Whose points they are; its ``.metrics`` directory exists.
+        table: At least one point, by `COLUMNS`.
+        replaces: Names of the segments that they are from.
+
+    Raises:
+        StorageError: The file system failed.
+    """
+    table = table.take(_order(table))
+    data = _encode(table, {"version": 1, "experiment": experiment, "replaces": list(replaces)})
+    digest = hashlib.sha256(data).hexdigest()
+    first_id, last_id = _bounds(table, "id")
+    path = f"{experiment}/{METRICS_NAME}/points-{first_id}-{last_id}-{digest[:16]}.parquet"
+    replace_bytes(os.path.join(root, path), data)
+    first_step, last_step = _bounds(table, "step")
+    return SegmentInfo(path, experiment, table.num_rows, first_step, last_step, len(data), digest)
+
+
+def _order(table: pa.Table) -> NDArray[np.int64]:
+    """By name, split, tags, step and id. Arrow does not sort by dictionaries, and sorts numbers slower."""
+    import numpy as np
+
+    keys: list[Any] = [table[name].to_numpy() for name in ("id", "step")]
+    for name in ("tags", "split", "name"):
+        column = table[name].unify_dictionaries().combine_chunks()
+        rank = np.argsort(np.argsort(np.array(column.dictionary.to_pylist(), dtype=object)))
+        keys.append(rank[column.indices.to_numpy()])
+    order: NDArray[np.int64] = np.lexsort(keys)
+    return order
+
+
+def _encode(table: pa.Table, description: Mapping[str, object]) -> Any:
+    arrow: Any = require("pyarrow", extra="analytics")
+    parquet: Any = require("pyarrow.parquet", extra="analytics")
+    sink = arrow.BufferOutputStream()
+    texts = ["name", "split", "tags"]
+    whole = ["step", "time", "id"]
+    parquet.write_table(
+        table.replace_schema_metadata({_KEY: json.dumps(description)}),
+        sink,
+        row_group_size=_ROW_GROUP,
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=texts,
+        column_encoding={
+            **dict.fromkeys(whole, "DELTA_BINARY_PACKED"),  # neighbours differ by little, mostly by the same
+            **dict.fromkeys(("value", "epoch"), "BYTE_STREAM_SPLIT"),  # the exponents of neighbours are alike
+        },
+        write_statistics=True,
+        write_page_checksum=True,
+        sorting_columns=parquet.SortingColumn.from_ordering(table.schema, [(name, "ascending") for name in texts]),
+    )
+    return sink.getvalue()
+
+
+def read_segment(root: str, path: str) -> Segment:
+    """Read a segment, every byte of which is verified by its name.
+
+    Args:
+        root: The store.
+        path: The segment, relative to it.
+
+    Raises:
+        CorruptionError: It is not what was written.
+        FormatError: It is no segment, or of a later version.
+        StorageError: It cannot be read.
+    """
+    parquet: Any = require("pyarrow.parquet", extra="analytics")
+    arrow: Any = require("pyarrow", extra="analytics")
+    full = os.path.join(root, path)
+    file = open_regular(full, nofollow=True)
+    data = read_fully(file, file.nbytes, 0)
+    digest = hashlib.sha256(data).hexdigest()
+    if not path.endswith(f"-{digest[:16]}.parquet"):
+        raise CorruptionError(f"the segment's SHA-256 is {digest}, which its name denies", path=full, rule="digest")
+    try:
+        table = parquet.read_table(arrow.BufferReader(data), columns=list(COLUMNS))
+        description = json.loads(table.schema.metadata[_KEY])
+        version, experiment, replaces = (description[name] for name in ("version", "experiment", "replaces"))
+    except (arrow.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"no segment of metrics: {error}", path=full, rule="segment") from error
+    if version != 1 or not path.startswith(f"{experiment}/"):
+        message = f"a segment of version {version!r} of experiment {experiment!r}"
+        raise FormatError(message, path=full, rule="segment")
+    bounds = _bounds(table, "step")
+    info = SegmentInfo(path, experiment, table.num_rows, *bounds, len(data), digest)
+    return Segment(info, table, tuple(replaces))
+
+
+def _bounds(table: pa.Table, column: str) -> tuple[int, int]:
+    compute: Any = require("pyarrow.compute", extra="analytics")
+    bounds = compute.min_max(table[column]).as_py()
+    return bounds["min"], bounds["max"]

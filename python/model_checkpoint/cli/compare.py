@@ -1,0 +1,154 @@
+"""`mckpt compare`: one metric of several experiments, and what they were made with."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import click
+import numpy as np
+
+from model_checkpoint.analytics.candidates import Floats
+from model_checkpoint.analytics.comparison import align, config_differences
+from model_checkpoint.analytics.reader import MetricsReader
+from model_checkpoint.analytics.trend import trend
+from model_checkpoint.cli.command import Session, command
+from model_checkpoint.cli.exit_codes import ExitCode
+from model_checkpoint.cli.render import Column, number, print_json, print_line, print_table
+from model_checkpoint.cli.sparkline import sparkline
+from model_checkpoint.cli.view import read_views
+from model_checkpoint.database.listing import Listing
+from model_checkpoint.database.metric_mode import usual_mode
+from model_checkpoint.errors import ConfigurationError, MetricNotFoundError
+from model_checkpoint.types import ExperimentInfo, Mode
+from model_checkpoint.utils.strict_json import JsonValue
+
+__all__ = ["compare_command"]
+
+_WIDTH = 32
+_COLUMNS = (
+    Column("EXPERIMENT"), Column("BEST", right=True), Column("AT STEP", right=True), Column("LAST", right=True),
+    Column("STEPS", right=True), Column("LATELY"), Column("COURSE"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The metric in one experiment; arrays are empty where it was not logged."""
+
+    info: ExperimentInfo
+    steps: Floats
+    values: Floats
+    mode: Mode
+
+    @property
+    def best(self) -> int | None:
+        """The place of the best value."""
+        if not np.isfinite(self.values).any():
+            return None
+        return int(np.nanargmin(self.values) if self.mode == "min" else np.nanargmax(self.values))
+
+    @property
+    def sort_key(self) -> float:
+        if self.best is None:
+            return math.inf
+        return float(self.values[self.best]) * (1 if self.mode == "min" else -1)
+
+    @property
+    def direction(self) -> str:
+        """Where the last quarter goes."""
+        start = len(self.steps) - max(len(self.steps) // 4, 8)
+        try:
+            return trend(self.steps[max(start, 0) :], self.values[max(start, 0) :], mode=self.mode).direction
+        except ConfigurationError:
+            return ""
+
+
+@command("compare")
+@click.argument("experiments", nargs=-1)
+@click.option("-m", "--metric", help="Which metric. Default: the one that the first experiment monitors.")
+@click.option("--split", default="", help="Of which split.")
+@click.option("--mode", type=click.Choice(["min", "max"]), help="Whether less or more is better. Default: as known.")
+def compare_command(
+    session: Session, *, experiments: tuple[str, ...], metric: str | None, split: str, mode: str | None
+) -> ExitCode:
+    """Compare a metric over experiments (all, if none is named), and show what they were made with."""
+    with Listing.open(session.store_root) as listing:
+        views = [view for name in experiments or [None] for view in read_views(listing, name)]
+    infos = [view.info for view in views]
+    name = metric or next((info.monitor for info in infos if info.monitor), None)
+    if name is None:
+        raise ConfigurationError("no experiment monitors a metric; name one with --metric")
+    chosen = _mode(infos, name, cast("Mode | None", mode))
+    with MetricsReader.open(session.store_root) as reader:
+        runs = sorted((_run(reader, info, name, split, chosen) for info in infos), key=lambda run: run.sort_key)
+    if session.as_json:
+        print_json({"metric": name, "split": split, "mode": chosen, "experiments": [_as_json(run) for run in runs]})
+        return ExitCode.OK
+    _print(runs, f"{name}{f' of {split}' if split else ''}, {'less' if chosen == 'min' else 'more'} is better")
+    return ExitCode.OK
+
+
+def _mode(infos: Sequence[ExperimentInfo], metric: str, given: Mode | None) -> Mode:
+    known = next((info.mode for info in infos if info.monitor == metric and info.mode), None)
+    mode = given or known or usual_mode(metric)
+    if mode is None:
+        raise ConfigurationError(f"whether less or more of {metric!r} is better is not known; say --mode min or max")
+    return mode
+
+
+def _run(reader: MetricsReader, info: ExperimentInfo, metric: str, split: str, mode: Mode) -> _Run:
+    try:
+        steps, values = reader.curve(info.name, metric, split=split)
+    except MetricNotFoundError:
+        steps, values = np.empty(0, np.int64), np.empty(0)
+    return _Run(info, steps.astype(np.float64), values, mode)
+
+
+def _print(runs: Sequence[_Run], title: str) -> None:
+    _, courses = align({run.info.name: (run.steps, run.values) for run in runs}, points=_WIDTH)
+    finite = np.concatenate([values[np.isfinite(values)] for values in courses.values()] or [np.empty(0)])
+    bounds = (float(finite.min()), float(finite.max())) if finite.size else None
+    print_line(title, style="bold")
+    print_table(
+        _COLUMNS,
+        [[*_figures(run), sparkline(courses[run.info.name].tolist(), _WIDTH, bounds=bounds).rstrip()] for run in runs],
+    )
+    settings = config_differences({run.info.name: run.info.config for run in runs})
+    if settings:
+        print_line()
+        print_line("what they were made with", style="bold")
+        names = [run.info.name for run in runs]
+        print_table(
+            [Column("EXPERIMENT"), *(Column(key) for key in settings)],
+            [[name, *(_setting(values.get(name)) for values in settings.values())] for name in names],
+        )
+
+
+def _figures(run: _Run) -> list[str]:
+    best = run.best
+    if best is None:
+        return [run.info.name, "-", "", "-", f"{len(run.steps)}", ""]
+    value, step = float(run.values[best]), f"{run.steps[best]:.0f}"
+    return [run.info.name, number(value), step, number(float(run.values[-1])), f"{run.steps[-1]:.0f}", run.direction]
+
+
+def _setting(value: object) -> str:
+    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def _as_json(run: _Run) -> JsonValue:
+    best = run.best
+    return {
+        "name": run.info.name,
+        "points": len(run.steps),
+        "best": None if best is None else float(run.values[best]),
+        "best_step": None if best is None else int(run.steps[best]),
+        "last": float(run.values[-1]) if len(run.values) else None,
+        "last_step": int(run.steps[-1]) if len(run.steps) else None,
+        "direction": run.direction or None,
+        "settings": cast("JsonValue", dict(run.info.config)),
+    }

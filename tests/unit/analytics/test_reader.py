@@ -1,0 +1,148 @@
+"""What was logged, read back from wherever it is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import model_checkpoint as mc
+from model_checkpoint.analytics.compaction import Compactor
+from model_checkpoint.analytics.engine import Limits
+from model_checkpoint.analytics.reader import MetricsReader
+from model_checkpoint.database import MetricTable
+from model_checkpoint.errors import ConfigurationError, MetricNotFoundError, QueryError
+
+
+def compact(root):
+    with MetricsReader.open(root) as reader:
+        Compactor(str(root), MetricTable(reader._catalog)).compact("exp")
+
+
+@pytest.fixture(params=["catalog", "segments", "both"])
+def root(tmp_path, request):
+    """A store whose metrics are in the catalog, in segments, or in both; a run that was resumed at step 6."""
+    with mc.CheckpointManager(tmp_path, experiment="exp", monitor="loss") as ckpts:
+        ckpts.track(state={"a": 1})
+        for step in range(10):
+            ckpts.log(step, loss=10.0 - step, epoch=step / 10)
+            ckpts.log(step, loss=20.0 - step, split="val")
+        ckpts.save(9, metrics={"loss": 1.0}, tags={"host": "a"}, block=True)
+    if request.param != "catalog":
+        compact(tmp_path)
+    with mc.CheckpointManager(tmp_path, experiment="exp") as ckpts:
+        for step in range(6, 12):
+            ckpts.log(step, loss=math.nan if step == 7 else 0.5)
+    if request.param == "segments":
+        compact(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """A reader of a store with one segment."""
+    root = tmp_path_factory.mktemp("store")
+    with mc.CheckpointManager(root, experiment="exp") as ckpts:
+        ckpts.log(1, loss=0.5)
+    compact(root)
+    with MetricsReader.open(root) as reader:
+        yield reader
+
+
+def test_of_several_values_for_a_step_the_last_one_counts(root):
+    """A resumed run does some steps again; what it logs then is what happened."""
+    with MetricsReader.open(root) as reader:
+        steps, values = reader.curve("exp", "loss")
+        assert steps.tolist() == list(range(12))
+        np.testing.assert_array_equal(values, [10, 9, 8, 7, 6, 5, 0.5, math.nan, 0.5, 0.5, 0.5, 0.5])
+        everything = reader.metrics("exp", "loss", split="", duplicates="all")
+        assert len(everything) == 16
+        columns = everything.to_numpy()
+        assert columns["value"][columns["step"] == 8].tolist() == [2, 0.5]
+
+
+def test_points_are_chosen_by_name_split_and_step(root):
+    """A window of one split, and nothing else."""
+    with MetricsReader.open(root) as reader:
+        found = reader.metrics("exp", "loss", split="val", first_step=3, last_step=5)
+        assert found.table.select(["split", "step", "value"]).to_pylist() == [
+            {"split": "val", "step": step, "value": 20.0 - step} for step in (3, 4, 5)
+        ]
+        assert len(reader.metrics("exp")) == 22
+        assert reader.metrics("exp", split="").to_numpy()["epoch"][:3].tolist() == [0.0, 0.1, 0.2]
+
+
+def test_totals_are_of_all_finite_values(root):
+    """One row for each series."""
+    with MetricsReader.open(root) as reader:
+        plain, val = reader.summary("exp").to_pylist()
+    counted = [plain[name] for name in ("split", "count", "nonfinite", "last", "last_step")]
+    assert counted == ["", 16, 1, 0.5, 11]
+    assert (val["min"], val["max"], val["mean"], val["first_step"]) == (11.0, 20.0, 15.5, 0)
+    assert val["std"] == pytest.approx(np.std(np.arange(11, 21), ddof=1))
+
+
+def test_what_was_not_logged_is_named(root):
+    """With what there is."""
+    with MetricsReader.open(root) as reader:
+        with pytest.raises(MetricNotFoundError, match="no metric 'los'; there is loss"):
+            reader.metrics("exp", "los")
+        with pytest.raises(MetricNotFoundError, match=r"loss\[val\]"):
+            reader.curve("exp", "loss", split="test")
+        with pytest.raises(ConfigurationError, match="duplicates"):
+            reader.metrics("exp", duplicates="first")
+
+
+def test_sql_sees_experiments_checkpoints_and_metrics(root):
+    """One statement over all three."""
+    sql = """
+        SELECT e.name, e.monitor, c.step, c.metrics['loss'] AS saved, c.tags['host'] AS host, count(m.step) AS points
+        FROM experiments e JOIN checkpoints c ON c.experiment = e.name JOIN metrics m ON m.experiment = e.name
+        WHERE m.value < ? GROUP BY ALL
+    """
+    with MetricsReader.open(root) as reader:
+        assert reader.query(sql, [5.5]).to_pylist() == [
+            {"name": "exp", "monitor": "loss", "step": 9, "saved": 1.0, "host": "a", "points": 10}
+        ]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        *("", "SELEC 1", "SELECT 1; SELECT 2", "CREATE TABLE x (a INT)", "DROP VIEW metrics", "DELETE FROM metrics"),
+        *("INSERT INTO metrics SELECT * FROM metrics", "COPY metrics TO '{outside}'", "ATTACH '{outside}' AS x"),
+        *("SELECT * FROM read_csv('/etc/passwd')", "SELECT * FROM '/etc/passwd'", "SELECT * FROM glob('/*')"),
+        *("SELECT read_text('/etc/passwd')", "INSTALL httpfs", "LOAD httpfs", "SET memory_limit = '99GB'", "PRAGMA x"),
+        *(
+            "SELECT * FROM read_parquet('http://127.0.0.1:9/x.parquet')",
+            "EXPORT DATABASE '{outside}'",
+            "CALL pragma_version()",
+        ),
+    ],
+)
+def test_a_query_reads_and_does_nothing_else(one, tmp_path_factory, sql):
+    """Whatever would write, or reach beyond the store, is refused."""
+    outside = tmp_path_factory.mktemp("outside") / "x"
+    with pytest.raises(QueryError):
+        one.query(sql.format(outside=outside))
+    assert not outside.exists()
+
+
+def test_a_query_takes_no_more_than_it_may(one):
+    """Time and memory end a query, not the process."""
+    endless = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b"
+    greedy = "SELECT list(a.range) FROM range(100000000) a"
+    with pytest.raises(QueryError, match=r"longer than 0\.2 s"):
+        one.query(endless, limits=Limits(seconds=0.2))
+    with pytest.raises(QueryError, match="memory"):
+        one.query(greedy, limits=Limits(memory_bytes=50_000_000))
+
+
+def test_a_manager_reads_what_it_logs(tmp_path):
+    """At once, and as an array, an Arrow table or a frame."""
+    with mc.CheckpointManager(tmp_path, experiment="exp") as ckpts:
+        ckpts.log(1, loss=0.5)
+        assert ckpts.metrics("loss").to_numpy()["value"].tolist() == [0.5]
+        assert ckpts.metrics().to_arrow().num_rows == 1
+        assert ckpts.collector.aggregate("loss").last == 0.5

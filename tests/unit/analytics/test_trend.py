@@ -1,0 +1,172 @@
+"""Trends, against scipy, published examples and series whose truth is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_checkpoint.analytics.learning_curve import extrapolate
+from model_checkpoint.analytics.shape import find_divergence, find_nonfinite, find_plateau, find_spikes
+from model_checkpoint.analytics.trend import mann_kendall, smooth, theil_sen, trend
+from model_checkpoint.errors import ConfigurationError
+
+RNG = np.random.default_rng(0)
+STEPS = np.arange(400)
+NOISE = RNG.normal(0, 0.02, 400)
+FALLING = 2 * np.exp(-STEPS / 60) + 0.3 + NOISE
+
+
+# --- slopes -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_robust_line_of_sen_s_example():
+    """Sen, 1968, section 6: the slope of that sample is 4."""
+    line = theil_sen([1, 2, 3, 4, 10, 12, 18], [9, 15, 19, 20, 45, 55, 78])
+    assert line.slope == pytest.approx(4.0)
+    assert line.low < 4 < line.high
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=4, max_size=60))
+def test_significance_is_that_of_kendall(values):
+    """Of up to a thousand points exactly what scipy says; nothing for a constant."""
+    found = mann_kendall(range(len(values)), values)
+    if len(set(values)) == 1:
+        assert (found.tau, found.p_value) == (0.0, 1.0)
+        return
+    expected = scipy.stats.kendalltau(range(len(values)), values)
+    assert (found.tau, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
+
+
+def test_a_third_of_wild_values_hardly_moves_the_line():
+    """Least squares would be far off."""
+    values = 3.0 - 0.01 * STEPS
+    values[::3] += RNG.uniform(0, 100, values[::3].size)
+    assert theil_sen(STEPS, values).slope == pytest.approx(-0.01, rel=0.5)
+
+
+@pytest.mark.parametrize(("mode", "direction"), [("min", "improving"), ("max", "worsening")])
+def test_the_direction_depends_on_which_values_are_better(mode, direction):
+    """A falling series; values that are not finite do not count."""
+    values = FALLING.copy()
+    values[::50] = math.nan
+    assert trend(STEPS, values, mode=mode).direction == direction
+
+
+def test_noise_has_no_direction():
+    """At a level of 5 %, about one of twenty noises has."""
+    flat = sum(trend(STEPS[:100], RNG.normal(size=100)).direction == "flat" for _ in range(200))
+    assert 180 <= flat <= 199
+
+
+def test_long_series_are_thinned_and_not_truncated():
+    """A hundred thousand points, with the trend in the last half."""
+    values = np.concatenate([np.zeros(50_000), np.linspace(0, -1, 50_000)]) + RNG.normal(0, 0.1, 100_000)
+    found = trend(np.arange(100_000), values)
+    assert found.direction == "improving"
+
+
+@pytest.mark.parametrize("values", [[1, 2, 3], [1, 2, 3, math.nan], []])
+def test_few_values_have_no_trend(values):
+    """At least four finite ones."""
+    with pytest.raises(ConfigurationError, match="too few"):
+        trend(range(len(values)), values)
+
+
+# --- smoothing --------------------------------------------------------------------------------------------------------
+
+
+def test_smoothing_by_its_definitions():
+    """The average is corrected for its start; the median is over the last ones; NaN adds nothing."""
+    np.testing.assert_allclose(smooth([1, 2, 3], window=1), [1, 2, 3])
+    np.testing.assert_allclose(smooth([2.0, 2.0, 2.0], window=10), [2, 2, 2])
+    np.testing.assert_allclose(smooth([1.0, math.nan, 3.0], window=3), [1, 1, 7 / 3])
+    np.testing.assert_allclose(smooth([1, 9, 2, 3, 8], method="median", window=3), [1, 5, 2, 3, 3])
+    assert np.isnan(smooth([math.nan, 1.0], method="median", window=2)).tolist() == [True, False]
+    with pytest.raises(ConfigurationError, match="window"):
+        smooth([1.0], window=0)
+
+
+# --- shapes -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_plateau_is_found_where_it_begins():
+    """The curve has come to rest after five of its time constants or so."""
+    found = find_plateau(STEPS, FALLING)
+    assert found is not None
+    assert 120 <= found.since_step <= 320
+    assert found.level == pytest.approx(0.3, abs=0.05)
+
+
+@pytest.mark.parametrize("slope", [-1 / 400, 1 / 400])
+def test_what_still_moves_has_no_plateau(slope):
+    """Up or down."""
+    assert find_plateau(STEPS, slope * STEPS + NOISE) is None
+
+
+def test_a_series_that_never_moved_is_one_plateau():
+    """From its first step on; few values are none."""
+    found = find_plateau(STEPS, NOISE)
+    assert found is not None
+    assert found.since_step == 0
+    assert find_plateau([1, 2], [1, 1]) is None
+
+
+def test_divergence_is_found_and_noise_is_not():
+    """A loss that grows after step 200, one that becomes NaN, and one that is well."""
+    growing = np.where(STEPS < 200, FALLING, 0.4 + (STEPS - 200) * 0.01 + NOISE)
+    found = find_divergence(STEPS, growing)
+    assert found is not None
+    assert 150 <= found.since_step <= 215
+    assert found.last > 2
+    lost = np.where(STEPS < 350, FALLING, math.nan)
+    found = find_divergence(STEPS, lost)
+    assert found is not None
+    assert math.isnan(found.last)
+    assert find_divergence(STEPS, FALLING) is None
+    assert find_divergence(STEPS, -growing, mode="max") is not None
+    assert find_divergence(STEPS, -FALLING, mode="max") is None
+
+
+def test_spikes_are_found_and_nothing_else():
+    """Three spikes on a falling curve, up and down; a NaN is not a spike."""
+    values = FALLING.copy()
+    values[[50, 200, 333]] += [1.0, -0.5, 2.0]
+    values[100] = math.nan
+    found = find_spikes(STEPS, values)
+    assert [spike.step for spike in found] == [50, 200, 333]
+    assert found[1].noises < 0 < found[0].noises
+    assert find_nonfinite(STEPS, values) == (100,)
+    assert find_spikes(STEPS, np.ones(400)) == ()
+
+
+# --- extrapolation ----------------------------------------------------------------------------------------------------
+
+
+def test_a_power_law_is_extrapolated():
+    """Twice as far as is known, the truth is near, and in the interval nineteen times of twenty or so."""
+    steps, truth, inside = np.arange(1000), 0.5 + 3 * (np.arange(2001) + 1) ** -0.5, 0
+    for seed in range(20):
+        noise = np.random.default_rng(seed).normal(0, 0.01, 1000)
+        found = extrapolate(steps, truth[:1000] + noise, 2000)
+        assert found.value == pytest.approx(truth[2000], abs=0.02)
+        assert found.high - found.low < 0.1
+        inside += found.low <= truth[2000] <= found.high
+    assert inside >= 17
+
+
+def test_a_curve_that_breaks_the_law_gets_a_wide_interval():
+    """A step down in the middle was not to be foreseen: the error of earlier predictions says so."""
+    values = np.where(STEPS < 250, 1.0, 0.5) + NOISE
+    assert extrapolate(STEPS, values, 800).high - extrapolate(STEPS, values, 800).low > 0.5
+
+
+@pytest.mark.parametrize(("count", "step"), [(5, 10), (100, 50)])
+def test_what_cannot_be_extrapolated_is_refused(count, step):
+    """Too few values, or a step that is known already."""
+    with pytest.raises(ConfigurationError):
+        extrapolate(range(count), np.ones(count), step)

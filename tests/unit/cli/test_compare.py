@@ -1,0 +1,62 @@
+"""`mckpt compare`."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from model_checkpoint import CheckpointManager
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Three runs with different rates, one of which says nothing, and one that only has NaN."""
+    root = tmp_path / "sweep"
+    for name, rate in (("slow", 0.01), ("fast", 0.1), ("silent", 0.5)):
+        config = {"lr": rate, "model": {"depth": 2}, "seed": 1}
+        with CheckpointManager(root, experiment=name, monitor="loss", config=config, progress=False) as ckpts:
+            for step in range(0 if name == "silent" else 200 if name == "fast" else 100):
+                ckpts.log(step, loss=math.exp(-rate * step / 2))
+    with CheckpointManager(root, experiment="lost", config={"lr": 9}, progress=False) as ckpts:
+        ckpts.log(0, loss=math.nan)
+    return root
+
+
+def test_experiments_are_ranked_on_one_scale(mckpt, sweep):
+    """The best first; courses share their axis and their scale; settings that differ are shown."""
+    done = mckpt("-C", sweep, "compare")
+    assert done.code == 0
+    assert done.out.splitlines() == [
+        "loss, less is better",
+        "EXPERIMENT       BEST  AT STEP       LAST  STEPS  LATELY     COURSE",
+        "fast        4.773e-05      199  4.773e-05    199  improving  █▆▅▄▃▂▂▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁",
+        "slow           0.6096       99     0.6096     99  improving  █████▇▇▇▇▆▆▆▆▆▆▅",
+        "lost                -                   -      1",
+        "silent              -                   -      0",
+        "",
+        "what they were made with",
+        "EXPERIMENT  lr    model.depth  seed",
+        "fast        0.1   2            1",
+        "slow        0.01  2            1",
+        "lost        9     -            -",
+        "silent      0.5   2            1",
+    ]
+
+
+def test_some_experiments_and_another_order(mckpt, sweep):
+    """By name, and with more being better."""
+    found = mckpt("-C", sweep, "compare", "slow", "fast", "--mode", "max", "--json").json
+    assert sorted((run["name"], run["best"], run["best_step"]) for run in found["experiments"]) == [
+        ("fast", 1.0, 0),
+        ("slow", 1.0, 0),
+    ]
+    assert found["experiments"][0]["settings"]["model"] == {"depth": 2}
+
+
+def test_what_cannot_be_compared_is_said(mckpt, root):
+    """An unknown experiment, no metric to go by, no telling what is better."""
+    assert mckpt("-C", root, "compare", "digit").code == 3
+    done = mckpt("-C", root, "compare", "other")
+    assert (done.code, done.err) == (2, "mckpt: no experiment monitors a metric; name one with --metric\n")
+    assert "--mode min or max" in mckpt("-C", root, "compare", "-m", "wibble").err

@@ -1,0 +1,163 @@
+"""Points of metrics in the catalog, and the list of segments that hold the older ones."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+
+import pytest
+from sqlalchemy import text
+
+from model_checkpoint.database import Catalog, MetricTable
+from model_checkpoint.database.metric_table import SegmentInfo, SeriesKey
+from model_checkpoint.errors import CatalogError
+from tests.unit.database.samples import make_experiment
+
+LOSS, ACCURACY = SeriesKey("loss", "train"), SeriesKey("accuracy")
+
+
+@pytest.fixture
+def table(catalog):
+    catalog.add_experiment(make_experiment("gpt2"))
+    return MetricTable(catalog)
+
+
+def segment(points, name="points-1-2-0123456789abcdef.parquet"):
+    return SegmentInfo(f"gpt2/.metrics/{name}", "gpt2", points, 0, 9, 100, "0" * 64)
+
+
+def named(table, experiment="gpt2"):
+    """What the table holds, with series by their keys and without ids."""
+    series = table.series(experiment)
+    return [(series[number], *rest) for _, number, *rest in table.points(experiment)]
+
+
+def test_points_come_back_in_order(table):
+    """Of each series in the order in which they were added, whatever their steps; NaN is NULL, infinities are kept."""
+    table.append("gpt2", {LOSS: [(5, 1.5, 10, None), (3, math.nan, 11, 0.5)], ACCURACY: [(5, math.inf, 10, None)]})
+    table.append("gpt2", {LOSS: [(4, 0.25, 12, 0.75)]})
+    assert named(table) == [
+        (LOSS, 5, 1.5, 10, None),
+        (LOSS, 3, None, 11, 0.5),
+        (ACCURACY, 5, math.inf, 10, None),
+        (LOSS, 4, 0.25, 12, 0.75),
+    ]
+    assert table.count("gpt2") == 4
+    assert len(table.points("gpt2", limit=2)) == 2
+
+
+def test_series_are_told_apart_by_name_split_and_tags(table):
+    """Each has a number of its own, which does not change."""
+    keys = [LOSS, SeriesKey("loss"), SeriesKey("loss", "train", '{"a":"b"}')]
+    table.append("gpt2", {key: [(0, 0.0, 0, None)] for key in keys})
+    before = table.series("gpt2")
+    table.append("gpt2", {key: [(1, 0.0, 0, None)] for key in reversed(keys)})
+    assert table.series("gpt2") == before
+    assert set(before.values()) == set(keys)
+
+
+def test_an_unknown_experiment_is_refused(table):
+    """Nothing is added to an experiment that the catalog does not know."""
+    with pytest.raises(CatalogError, match="'vit', which the catalog does not know"):
+        table.append("vit", {LOSS: [(0, 1.0, 0, None)]})
+    assert table.count("vit") == 0
+
+
+def test_points_of_experiments_are_apart(catalog, table):
+    """An experiment has its own points, under the same names too."""
+    catalog.add_experiment(make_experiment("vit"))
+    table.append("gpt2", {LOSS: [(0, 1.0, 0, None)]})
+    table.append("vit", {LOSS: [(0, 2.0, 0, None)]})
+    assert named(table, "vit") == [(LOSS, 0, 2.0, 0, None)]
+
+
+def test_listing_a_segment_deletes_its_points(table):
+    """What a segment holds is in the table no more; ids are never given out again."""
+    table.append("gpt2", {LOSS: [(0, 1.0, 0, None), (1, 2.0, 0, None)]})
+    assert table.list_segment(segment(2), first_id=1, last_id=2)
+    assert table.segments("gpt2") == (segment(2),)
+    assert table.count("gpt2") == 0
+    table.append("gpt2", {LOSS: [(2, 3.0, 0, None)]})
+    assert [point[0] for point in table.points("gpt2")] == [3]
+
+
+@pytest.mark.parametrize("points", [1, 3])
+def test_a_segment_of_other_points_is_not_listed(table, points):
+    """If the table does not hold exactly the segment's points, nothing changes."""
+    table.append("gpt2", {LOSS: [(0, 1.0, 0, None), (1, 2.0, 0, None)]})
+    assert not table.list_segment(segment(points), first_id=1, last_id=2)
+    assert table.segments() == ()
+    assert table.count("gpt2") == 2
+
+
+def test_points_of_others_stay_when_a_segment_is_listed(catalog, table):
+    """Ids of one experiment lie between those of another one; only its own points go."""
+    catalog.add_experiment(make_experiment("vit"))
+    for step in range(3):
+        table.append("gpt2", {LOSS: [(step, 1.0, 0, None)]})
+        table.append("vit", {LOSS: [(step, 2.0, 0, None)]})
+    assert table.list_segment(segment(3), first_id=1, last_id=5)
+    assert table.count("gpt2") == 0
+    assert table.count("vit") == 3
+
+
+def test_segments_are_replaced_together_or_not_at_all(table):
+    """One that is not listed any more keeps the others as they are."""
+    old = [segment(1, f"points-{n}-{n}-0123456789abcdef.parquet") for n in (1, 2)]
+    for number, one in enumerate(old, start=1):
+        table.append("gpt2", {LOSS: [(number, 1.0, 0, None)]})
+        assert table.list_segment(one, first_id=number, last_id=number)
+    new = segment(2)
+    assert not table.replace_segments([*old, segment(1, "points-3-3-0123456789abcdef.parquet")], new)
+    assert table.segments() == tuple(old)
+    assert table.replace_segments(old, new)
+    assert table.segments() == (new,)
+
+
+def test_adopting_makes_series_and_keeps_ids_apart(table):
+    """A segment of a lost catalog is listed with its series; the points that come have ids above its own."""
+    table.adopt_segment(segment(2), keys=[LOSS, ACCURACY], last_id=1000, held=(), replaced=())
+    assert set(table.series("gpt2").values()) == {LOSS, ACCURACY}
+    assert table.count("gpt2") == 0
+    table.append("gpt2", {LOSS: [(0, 1.0, 0, None)]})
+    assert [point[0] for point in table.points("gpt2")] == [1001]
+
+
+def test_a_rebuilt_catalog_keeps_points_and_segments(catalog, table):
+    """No manifest knows them: a rebuild leaves them alone, with their experiment."""
+    table.append("gpt2", {LOSS: [(0, 1.0, 0, None)]})
+    table.list_segment(segment(1), first_id=1, last_id=1)
+    table.append("gpt2", {LOSS: [(1, 1.0, 0, None)]})
+    catalog.rebuild((), ())
+    assert table.segments() == (segment(1),)
+    assert table.count("gpt2") == 1
+
+
+FIRST_SCHEMA = """
+DROP TABLE metric_segments; DROP TABLE metrics; DROP TABLE series;
+CREATE TABLE metrics (
+    id INTEGER NOT NULL CONSTRAINT pk_metrics PRIMARY KEY, experiment TEXT NOT NULL, name TEXT NOT NULL,
+    step BIGINT NOT NULL, value DOUBLE, time BIGINT NOT NULL, context TEXT NOT NULL
+);
+CREATE INDEX ix_metrics_experiment_name_step ON metrics (experiment, name, step);
+INSERT INTO experiments (name, created_at, config) VALUES ('gpt2', 0, '{}');
+INSERT INTO metrics (experiment, name, step, value, time, context) VALUES
+    ('gpt2', 'loss', 7, 0.5, 11, '{}'), ('gpt2', 'acc', 7, NULL, 12, '{}'), ('gpt2', 'loss', 3, 1.5, 13, '{}');
+UPDATE alembic_version SET version_num = '0001'
+"""
+
+
+def test_points_of_the_first_schema_are_kept(tmp_path):
+    """A catalog of the first revision is upgraded with all its points."""
+    with Catalog.open(tmp_path) as catalog, catalog.write() as connection:
+        for statement in FIRST_SCHEMA.split(";"):
+            connection.execute(text(statement))
+    with Catalog.open(tmp_path) as catalog:
+        assert named(MetricTable(catalog)) == [
+            (SeriesKey("loss"), 7, 0.5, 11, None),
+            (SeriesKey("acc"), 7, None, 12, None),
+            (SeriesKey("loss"), 3, 1.5, 13, None),
+        ]
+    with sqlite3.connect(tmp_path / "catalog.db") as connection:
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    connection.close()
