@@ -55,7 +55,8 @@ void try_input(Choices& choices) {
   if (is_written) {
     check_file(file, content, offset, result);
   } else {
-    const bool is_possible = offset <= MemoryFile::kMostBytes - content.bytes;
+    constexpr std::uint64_t kMost = MemoryFile::kMostBytes;
+    const bool is_possible = content.bytes <= kMost && offset <= kMost - content.bytes;
     demand(!is_possible || options.io == IoMode::kDirect, "what fits is written");
   }
 }
