@@ -1,6 +1,9 @@
 #include "file_source.hpp"
 
+#include <algorithm>
+#include <limits>
 #include <numeric>
+#include <string>
 
 #include "mckpt/error.hpp"
 
@@ -13,6 +16,25 @@ std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) { return round_d
 std::uint64_t total_bytes(std::span<const FileSpan> spans) {
   const auto add = [](std::uint64_t total, const FileSpan& span) { return total + span.length; };
   return std::accumulate(spans.begin(), spans.end(), std::uint64_t{0}, add);
+}
+
+// Whether the file ends before a span does. What ends beyond the largest offset is for plan_blocks to refuse.
+bool is_cut_off(const FileSpan& span, std::uint64_t size) {
+  constexpr auto kMaxOffset = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  const bool is_range = span.offset <= kMaxOffset && span.length <= kMaxOffset - span.offset;
+  return is_range && span.length != 0 && span.offset + span.length > size;
+}
+
+// Found out before blocks are planned: the plan of a span takes memory in proportion to its length, which may be a lie.
+void require_in_file(const FileRef& file, std::span<const FileSpan> spans, std::uint64_t size) {
+  const FileSpan* first = nullptr;
+  for (const FileSpan& span : spans)
+    if (is_cut_off(span, size) && (first == nullptr || span.offset < first->offset)) first = &span;
+  if (first == nullptr) return;
+  throw Error(ErrorCode::kTruncated, "the file ends early",
+              {.path = file.path,
+               .tensor = std::string(first->tensor),
+               .offset = static_cast<std::int64_t>(std::max(first->offset, size))});
 }
 
 std::optional<DirectFile> open_direct(const FileRef& file, IoMode io) {
@@ -29,7 +51,9 @@ FileSource::FileSource(const FileRef& file, std::span<const FileSpan> spans, IoM
       io_(io),
       trial_(io == IoMode::kAuto && !is_on_local_disk(file) ? total_bytes(spans) : 0),
       direct_(open_direct(file, io)) {
-  if (direct_ && io == IoMode::kAuto) cache_.emplace(file, file_size(file));
+  const std::uint64_t size = file_size(file);
+  require_in_file(file, spans, size);
+  if (direct_ && io == IoMode::kAuto) cache_.emplace(file, size);
 }
 
 bool FileSource::is_cached(const ReadBlock& block) const noexcept {

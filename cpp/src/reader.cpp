@@ -58,10 +58,13 @@ ReadResult read_spans_to_device(const FileRef& file, std::span<const FileSpan> s
 void verify_mapping(const MappedFile& mapping, const std::string& path, std::span<const FileSpan> spans,
                     const ReadOptions& options) {
   const Verifier verifier(spans, options, path);
-  const BlockPlan plan = plan_blocks(spans);
   const bytes_view file = mapping.bytes();
-  if (std::ranges::any_of(plan.blocks, [&](const ReadBlock& block) { return block.end > file.size(); }))
+  const auto is_outside = [&](const FileSpan& span) {
+    return span.length != 0 && (span.offset > file.size() || span.length > file.size() - span.offset);
+  };
+  if (std::ranges::any_of(spans, is_outside))
     throw Error(ErrorCode::kArgument, "a span lies outside of the mapping", {.path = path});
+  const BlockPlan plan = plan_blocks(spans);
   parallel_blocks(plan.blocks.size(), WorkKind::kCompute, options.work, [&](std::size_t i) {
     const ReadBlock& block = plan.blocks[i];
     const auto check = [&] {

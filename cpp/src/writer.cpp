@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <limits>
 #include <optional>
 
 #include "locate.hpp"
@@ -33,6 +34,9 @@ class Writer {
         table_(index_.chunks() * kChunkEntryBytes) {}
 
   WriteResult run(const WorkOptions& work) {
+    constexpr auto kMaxOffset = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+    if (data_offset_ > kMaxOffset || index_.bytes() > kMaxOffset - data_offset_)
+      throw Error(ErrorCode::kArgument, "the file would end beyond the largest offset", {.path = file_.path});
     preallocate(file_, data_offset_ + index_.bytes());
     const std::uint64_t blocks = (index_.bytes() + kBlockBytes - 1) / kBlockBytes;
     parallel_blocks(blocks, direct_ ? WorkKind::kDevice : WorkKind::kCompute, work, [this](std::size_t block) {

@@ -35,7 +35,8 @@ struct WriteResult {
 //
 // Direct I/O wants a `data_offset` on a page boundary; kAuto goes through the page cache for any other, kDirect raises
 // kArgument. Bytes that are aligned and contiguous in memory over a whole block are written from there, all others are
-// staged. After an exception the file's contents are undefined.
+// staged. kArgument, with the file untouched, if it would end beyond the largest offset; after any other exception its
+// contents are undefined.
 [[nodiscard]] WriteResult write_segments(const FileRef& file, std::span<const Segment> segments,
                                          std::uint64_t data_offset, const WriteOptions& options = {});
 

@@ -165,6 +165,19 @@ TEST_F(ReaderErrors, ReportsAFailedReadWithTheTensor) {
   EXPECT_EQ(error.context().tensor, "tensor");
 }
 
+// A plan of 2^62 bytes would take 2^44.
+TEST_F(ReaderErrors, RefusesASpanFarBeyondTheFileWithoutPlanningIt) {
+  const std::uint64_t size = file_size(stored_.file().ref());
+  const std::vector<FileSpan> spans{stored_.spans()[0], {8192, std::uint64_t{1} << 62, nullptr, 0, "long"}};
+  const Error error = error_of([&] { read_spans(stored_.file().ref(), spans, {.check = Check::kNone}); });
+  EXPECT_EQ(error.code(), ErrorCode::kTruncated);
+  EXPECT_EQ(error.context().tensor, "long");
+  EXPECT_EQ(error.context().offset, static_cast<std::int64_t>(size));
+  const MappedFile mapping(stored_.file().ref(), size);
+  EXPECT_EQ(error_of([&] { verify_mapping(mapping, "file", spans, {.check = Check::kNone}); }).code(),
+            ErrorCode::kArgument);
+}
+
 TEST_F(ReaderErrors, StopsWhenInterrupted) {
   const std::vector<FileSpan> many(2000, stored_.spans()[0]);
   const ReadOptions options{.table = stored_.table(),

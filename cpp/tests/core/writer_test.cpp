@@ -152,6 +152,22 @@ TEST(Writer, NamesTheTensorThatItCannotWrite) {
   EXPECT_EQ(error.context().system_errno, EBADF);
 }
 
+// The sum would wrap around: the file would be cut to nothing, and its beginning written over.
+TEST(Writer, RefusesAPlaceBeyondTheLargestOffsetAndLeavesTheFileAlone) {
+  const TempDirectory directory;
+  const TempFile file(directory / "file");
+  const Bytes before = random_bytes(10'000, 1);
+  write_all(file.ref(), before, 0);
+  const Bytes bytes = random_bytes(9 * kChunkBytes, 2);
+  const std::vector<Segment> segments{Segment{bytes, "tensor"}};
+  for (const std::uint64_t offset :
+       {-4 * kChunkBytes, -kChunkBytes * 9, std::uint64_t{1} << 63, (std::uint64_t{1} << 63) - 4096}) {
+    EXPECT_EQ(error_of([&] { static_cast<void>(write_segments(file.ref(), segments, offset)); }).code(),
+              ErrorCode::kArgument);
+    EXPECT_EQ(file.content(), before);
+  }
+}
+
 TEST(Writer, StopsWhenInterrupted) {
   const TempDirectory directory;
   const TempFile file(directory / "file");
