@@ -20,8 +20,8 @@ namespace mckpt {
 // Refers to its arguments. Workers share it.
 class FileSource {
  public:
-  // `spans`: what is going to be read. kIo where O_DIRECT is demanded and refused, kTruncated where the file ends before
-  // a span does.
+  // `spans`: what is going to be read. kIo where O_DIRECT is demanded and refused, kTruncated where the file ends
+  // before a span does.
   FileSource(const FileRef& file, std::span<const FileSpan> spans, IoMode io);
 
   // What reading spends its time on.
