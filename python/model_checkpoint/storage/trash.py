@@ -39,7 +39,7 @@ from model_checkpoint.storage.durable import (
     write_new,
 )
 from model_checkpoint.storage.leases import owned_alone
-from model_checkpoint.storage.names import check_id, parse_checkpoint_path
+from model_checkpoint.storage.names import MANIFEST_NAME, check_id, parse_checkpoint_path
 from model_checkpoint.utils import strict_json
 from model_checkpoint.utils.clock import format_rfc3339, parse_rfc3339, utc_now
 from model_checkpoint.utils.presence import is_directory, is_present
@@ -208,7 +208,7 @@ class Trash:
         """
         doomed = entry.directory + _DELETING
         try:
-            with owned_alone(entry.checkpoint), storage_errors("cannot delete the checkpoint", entry.directory):
+            with _unread(entry.checkpoint), storage_errors("cannot delete the checkpoint", entry.directory):
                 os.rename(entry.directory, doomed)
         except StorageError as error:
             if is_present(entry.checkpoint):
@@ -217,11 +217,15 @@ class Trash:
         self._finish(doomed)
 
     def purge_expired(self, now: datetime | None = None) -> tuple[TrashEntry, ...]:
-        """Delete for good what has expired and nobody reads; returns it. What cannot be read now waits."""
+        """Delete for good what has expired and nobody reads; returns it. What cannot be read now waits.
+
+        What is no checkpoint any more, because its manifest is a link or a pipe, is left alone: it must not keep the
+        store from being opened.
+        """
         purged = []
         for entry in self._look_through()[0]:
             if entry.expires_at <= (now or utc_now()):
-                with contextlib.suppress(CheckpointInUseError, CheckpointNotFoundError):
+                with contextlib.suppress(CheckpointInUseError, CheckpointNotFoundError, FormatError):
                     self.purge(entry)
                     purged.append(entry)
         return tuple(purged)
@@ -296,6 +300,13 @@ def _unless_purged() -> Iterator[None]:
     except StorageError as error:
         if error.errno != errno.ENOENT:
             raise
+
+
+def _unread(directory: str) -> contextlib.AbstractContextManager[None]:
+    """`owned_alone`; a checkpoint that has lost its manifest is read by nobody."""
+    if is_present(os.path.join(directory, MANIFEST_NAME)):
+        return owned_alone(directory)
+    return contextlib.nullcontext()
 
 
 def _is_abandoned(directory: str) -> bool:

@@ -79,7 +79,7 @@ MUTANTS = (
         "a removal for good does not ask whether somebody reads",
         "a reader loses its checkpoint",
         "storage/trash.py",
-        "            with owned_alone(entry.checkpoint), storage_errors(",
+        "            with _unread(entry.checkpoint), storage_errors(",
         "            with storage_errors(",
         (Test(_STORE),),
     ),

@@ -215,6 +215,24 @@ def test_only_what_has_expired_is_purged(store, log):
     assert not any(old.id in name for name in tree(store.root))
 
 
+@pytest.mark.parametrize("becomes", ["nothing", "link", "pipe"])
+def test_a_deleted_checkpoint_without_a_manifest_does_not_keep_the_store_from_being_opened(store, log, becomes):
+    """It is deleted when its time has come; what stands in the manifest's place and is no file is left alone."""
+    damaged, sound = add(store, log, step=1), add(store, log, step=2)
+    for info in (damaged, sound):
+        store.delete(info, keep=timedelta(0))
+    manifest = Path(store.trash.find(damaged.id).checkpoint, "manifest.json")
+    manifest.parent.chmod(0o700)
+    manifest.unlink()
+    if becomes == "link":
+        manifest.symlink_to("/etc/passwd")
+    elif becomes == "pipe":
+        os.mkfifo(manifest)
+    purged = {entry.id for entry in store.purge_expired()}
+    assert purged == ({damaged.id, sound.id} if becomes == "nothing" else {sound.id})
+    assert manifest.parent.exists() == (becomes != "nothing")
+
+
 def test_what_is_purged_as_soon_as_it_is_in_the_trash_is_deleted_all_the_same(store, log, monkeypatch):
     """Another process may empty the trash before the deletion has synced what it did."""
     rename = _native.rename_noreplace
