@@ -97,17 +97,19 @@ MUTANTS = (
         "a damaged checkpoint leaves a model half restored",
         "storage/restore.py",
         """\
-        copied = contents.leaves(plan.copied, check, mmap=True)
+        copied = contents.leaves(plan.streamed, check, mmap=True) | contents.leaves(plan.copied, check)
         kept = contents.leaves(plan.kept, check, device=device, mmap=mmap)
-        for action in plan.actions:
-            action.run(copied if action.copies else kept)
+        try:
+            for action in plan.actions:
+                action.run(copied if action.copies else kept)
 """,
         """\
-        copied = contents.leaves(plan.copied, "none", mmap=True)
+        copied = contents.leaves(plan.streamed, "none", mmap=True) | contents.leaves(plan.copied, "none")
         kept = contents.leaves(plan.kept, "none", device=device, mmap=mmap)
-        for action in plan.actions:
-            action.run(copied if action.copies else kept)
-        contents.leaves({**plan.copied, **plan.kept}, check)
+        try:
+            for action in plan.actions:
+                action.run(copied if action.copies else kept)
+            contents.leaves({**plan.streamed, **plan.copied, **plan.kept}, check)
 """,
         (Test("tests/unit/storage/test_restore.py::test_damage_in_the_last_file_changes_nothing_in_the_first"),),
     ),
