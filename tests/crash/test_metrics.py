@@ -22,7 +22,7 @@ INTERVAL_S = 0.05
 
 # Logs each step's number, says which steps were logged and which are written, and compacts all the time.
 LOGGER = f"""
-import sys, time
+import os, sys, time
 from model_checkpoint.analytics.collector import MetricsCollector
 from model_checkpoint.analytics.compaction import Compactor
 from model_checkpoint.checkpoint.workspace import Workspace
@@ -36,14 +36,14 @@ with Workspace.open(sys.argv[1]) as workspace:
     def write(experiment, points):
         table.append(experiment, points)
         (series,) = points.values()
-        print(f"written {{series[-1][0]}} {{time.monotonic()}}", flush=True)
+        os.write(1, f"written {{series[-1][0]}} {{time.monotonic()}}\\n".encode())
         compactor.compact(experiment, least=200)
 
     collector = MetricsCollector("exp", write, flush_interval_s={INTERVAL_S})
     for step in range(int(sys.argv[2]), 10**9):
         collector.log(step, value=step)
         if step % 100 == 99:
-            print(f"logged {{step}} {{time.monotonic()}}", flush=True)
+            os.write(1, f"logged {{step}} {{time.monotonic()}}\\n".encode())
             time.sleep(0.005)
 """
 

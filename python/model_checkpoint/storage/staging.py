@@ -82,12 +82,14 @@ class StagingArea:
         Raises:
             StorageError: Directories cannot be created or synced here.
         """
-        make_directories(self.directory)
-        probe = os.path.join(self.directory, f"{uuid.uuid4().hex}.probe")
-        with storage_errors("cannot write here", self.directory):
-            os.mkdir(probe, 0o700)
-            noreplace = _native.rename_noreplace(probe, probe + "d")
-            os.rmdir(probe + "d")
+        staging = self.create()  # which has an owner: what has none is reclaimed at any moment
+        try:
+            probe = os.path.join(staging.path, "probe")
+            with storage_errors("cannot write here", self.directory):
+                os.mkdir(probe, 0o700)
+                noreplace = _native.rename_noreplace(probe, probe + "d")
+        finally:
+            staging.abandon()
         granted = Durability(synced=sync_directory(self.directory), noreplace=noreplace)
         if granted != Durability():
             kind = file_system_of(self.directory).kind
@@ -139,7 +141,7 @@ class StagingArea:
                 names = sorted(os.listdir(self.directory))
             except FileNotFoundError:
                 return ()
-        stems = sorted({name.removesuffix(_OWNER).partition(".probe")[0] for name in names})
+        stems = sorted({name.removesuffix(_OWNER) for name in names})
         return tuple(path for stem in stems if (path := self._reclaim(os.path.join(self.directory, stem))) is not None)
 
     def _reclaim(self, path: str) -> str | None:
@@ -149,8 +151,7 @@ class StagingArea:
             if fd is not None and _is_alive(fd, owner):
                 return None
             existed = is_present(path)
-            for leftover in (path, path + ".probe", path + ".probed"):
-                remove_tree(leftover)
+            remove_tree(path)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(owner)
             return path if existed else None

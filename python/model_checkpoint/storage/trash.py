@@ -327,10 +327,14 @@ def _try_read(directory: str) -> TrashEntry | None:
         StorageError: It cannot be read.
     """
     path = os.path.join(directory, _RECORD)
-    with contextlib.suppress(IntegrityError):
+    try:
+        return _decode(strict_json.parse(read_small(path, limit=_LIMIT), path=path), directory, path)
+    except IntegrityError:
+        return None
+    except StorageError:
         if is_present(path):
-            return _decode(strict_json.parse(read_small(path, limit=_LIMIT), path=path), directory, path)
-    return None
+            raise
+        return None  # it has none yet, or it has just been deleted for good
 
 
 def _decode(members: Any, directory: str, path: str) -> TrashEntry:

@@ -66,9 +66,21 @@ def test_leftovers_without_an_owner_are_reclaimed(area):
     """An owner's file is older and lives longer than its directory: without one, nobody is there."""
     area.create().abandon()
     os.mkdir(os.path.join(area.directory, "a" * 32))
-    os.mkdir(os.path.join(area.directory, "b" * 32 + ".probed"))
     Path(area.directory, "c" * 32 + ".owner").touch()
     assert area.reclaim() == (os.path.join(area.directory, "a" * 32),)
+    assert os.listdir(area.directory) == []
+
+
+def test_trying_what_the_file_system_grants_is_not_disturbed_by_who_tidies_up(area, monkeypatch):
+    """A recovery in another process, between any two steps of it, takes nothing away."""
+    rename = _native.rename_noreplace
+
+    def reclaim_and_rename(source, target):
+        assert StagingArea(area.directory).reclaim() == ()
+        return rename(source, target)
+
+    monkeypatch.setattr(_native, "rename_noreplace", reclaim_and_rename)
+    assert area.durability == Durability()
     assert os.listdir(area.directory) == []
 
 
