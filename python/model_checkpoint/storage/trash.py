@@ -331,10 +331,10 @@ def _try_read(directory: str) -> TrashEntry | None:
         return _decode(strict_json.parse(read_small(path, limit=_LIMIT), path=path), directory, path)
     except IntegrityError:
         return None
-    except StorageError:
-        if is_present(path):
+    except StorageError as error:
+        if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
             raise
-        return None  # it has none yet, or it has just been deleted for good
+        return None  # it has none yet, or none any more
 
 
 def _decode(members: Any, directory: str, path: str) -> TrashEntry:
