@@ -132,8 +132,13 @@ def _machines(results: Results) -> str:
     figures = [*results.evidence, *results.field]
     machines: dict[str, set[str]] = {}
     for one in figures:
-        machines.setdefault(one.machine, set()).add(one.commit)
+        machines.setdefault(one.machine, set()).add(_short(one.commit))
     return "\n".join(f"- {name}. Commits: {', '.join(sorted(commits))}." for name, commits in sorted(machines.items()))
+
+
+def _short(commit: str) -> str:
+    """Ten digits; the plus of changed sources stays."""
+    return commit[:10] + "+" * commit.endswith("+")
 
 
 BLOCKS = {"promises": _promises, "mutants": _mutants, "field": _field, "machines": _machines}

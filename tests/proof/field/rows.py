@@ -58,7 +58,7 @@ def _lost(counts: Counts) -> str:
 
 def _full(counts: Counts) -> str:
     outcomes = counts["outcomes"]
-    words = f"{_lost(counts)}; error at {outcomes.get('failed', 0):,}"
+    words = f"{_lost(counts)}; error at {_of(outcomes.get('failed', 0), counts['trials'])} levels"
     return words if outcomes.get("failed") else f"{_lost(counts)}; needed no space"
 
 
