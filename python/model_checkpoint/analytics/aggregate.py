@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING
 from model_checkpoint.database.metric_table import Point
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
+    from model_checkpoint.analytics.curve import Floats
 
 __all__ = ["QUANTILES", "Aggregate", "RunningAggregate"]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from model_checkpoint.analytics.candidates import Candidates, Indices
 from model_checkpoint.analytics.constraint import Constraint
-from model_checkpoint.analytics.criteria import Criterion, Goal, Lexicographic, Pareto, Single, Weighted
+from model_checkpoint.analytics.criteria import Chosen, Criterion, Goal, Lexicographic, Pareto, Single, Weighted
 from model_checkpoint.errors import CheckpointNotFoundError
 from model_checkpoint.types import CheckpointInfo, Mode
 
@@ -96,8 +96,7 @@ class BestModelSelector:
         """
         candidates = self._columns(checkpoints)
         candidates.check_known(self.metrics)
-        order = self._order(candidates)
-        return tuple(self._selection(candidates, order, place) for place in range(len(order))[:limit])
+        return self._selections(candidates, self._order(candidates), limit)
 
     def best(self, checkpoints: Iterable[CheckpointInfo] | Candidates) -> Selection:
         """The best one.
@@ -127,29 +126,34 @@ class BestModelSelector:
             order = self._order(first)
             if len(order) and first.ids[order[0]] != leader:
                 leader = first.ids[order[0]]
-                yield self._selection(first, order, 0)
+                yield from self._selections(first, order, limit=1)
 
     def _columns(self, checkpoints: Iterable[CheckpointInfo] | Candidates) -> Candidates:
         return checkpoints if isinstance(checkpoints, Candidates) else Candidates.of(checkpoints, self.metrics)
 
-    def _order(self, candidates: Candidates) -> Indices:
+    def allowed(self, candidates: Candidates) -> Chosen:
+        """For each candidate, whether it satisfies the constraints."""
         allowed = np.ones(len(candidates), dtype=bool)
         for constraint in self.where:
             allowed &= constraint.holds(candidates)
-        return self.criterion.order(candidates, allowed)
+        return allowed
 
-    def _selection(self, candidates: Candidates, order: Indices, place: int) -> Selection:
-        index = int(order[place])
-        values = {name: float(candidates.values[name][index]) for name in self.metrics}
-        why = self.criterion.why(candidates, order, place)
+    def _order(self, candidates: Candidates) -> Indices:
+        return self.criterion.order(candidates, self.allowed(candidates))
+
+    def _selections(self, candidates: Candidates, order: Indices, limit: int | None) -> tuple[Selection, ...]:
+        why = self.criterion.reasons(candidates, order)
         suffix = f" (with {' and '.join(map(str, self.where))})" if self.where else ""
-        return Selection(
-            id=candidates.ids[index],
-            step=int(candidates.steps[index]),
-            seq=int(candidates.seqs[index]),
-            place=place + 1,
-            values=MappingProxyType(values),
-            why=why + suffix,
+        return tuple(
+            Selection(
+                id=candidates.ids[index],
+                step=int(candidates.steps[index]),
+                seq=int(candidates.seqs[index]),
+                place=place + 1,
+                values=MappingProxyType({name: float(candidates.values[name][index]) for name in self.metrics}),
+                why=why(place) + suffix,
+            )
+            for place, index in enumerate(order[:limit].tolist())
         )
 
     def _nobody(self, candidates: Candidates) -> str:

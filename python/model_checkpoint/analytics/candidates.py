@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from model_checkpoint.analytics.curve import Floats
 from model_checkpoint.errors import MetricNotFoundError
 from model_checkpoint.types import CheckpointInfo
 
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Candidates", "Floats", "Indices"]
+__all__ = ["Candidates", "Indices"]
 
-Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 

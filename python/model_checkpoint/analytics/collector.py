@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import logging
 import os
 import threading
@@ -16,7 +15,7 @@ from typing import Any, Self
 
 from model_checkpoint.analytics.aggregate import Aggregate, RunningAggregate
 from model_checkpoint.analytics.numbers import as_metrics
-from model_checkpoint.database.metric_table import Point, SeriesKey
+from model_checkpoint.database.metric_table import NO_TAGS, Point, SeriesKey, tags_text
 from model_checkpoint.errors import (
     CatalogBusyError,
     CheckpointError,
@@ -24,8 +23,9 @@ from model_checkpoint.errors import (
     MetricNotFoundError,
     MissingDependencyError,
 )
+from model_checkpoint.storage.names import check_step
 
-__all__ = ["COMPACT_EVERY", "MetricsCollector", "canonical_tags"]
+__all__ = ["COMPACT_EVERY", "MetricsCollector"]
 
 _log = logging.getLogger("model_checkpoint")
 
@@ -124,7 +124,7 @@ class MetricsCollector:
             if type(value) is not float:
                 named = as_metrics(named)
                 break
-        marks = "{}"
+        marks = NO_TAGS
         if type(step) is not int or not 0 <= step < 2**63 or epoch is not None or split != "" or tags is not None:
             epoch, marks = _checked(step, epoch, split, tags)
         self._calls.append((step, time.time_ns(), epoch, split, marks, named))
@@ -175,7 +175,7 @@ class MetricsCollector:
         """
         with self._lock:
             self._drain()
-            found = self._aggregates.get(SeriesKey(name, split, canonical_tags(tags)))
+            found = self._aggregates.get(SeriesKey(name, split, tags_text(tags)))
             if found is None:
                 raise MetricNotFoundError(name, sorted({key.name for key in self._aggregates}))
             return found.now()
@@ -246,25 +246,10 @@ def _plain(values: Mapping[Any, Any]) -> Mapping[str, Any]:
 
 def _checked(step: object, epoch: object, split: object, tags: Mapping[str, str] | None) -> tuple[float | None, str]:
     """The epoch as a number, and the tags as text."""
-    if type(step) is not int or not 0 <= step < 2**63:
-        raise ConfigurationError(f"a step is an integer in [0, 2^63), not {step!r:.40}")
+    check_step(step)
     if not isinstance(split, str):
         raise ConfigurationError(f"a split is text, not {split!r:.40}")
-    return None if epoch is None else as_metrics({"epoch": epoch})["epoch"], canonical_tags(tags)
-
-
-def canonical_tags(tags: Mapping[Any, Any] | None) -> str:
-    """Tags as the text that tells series apart.
-
-    Raises:
-        ConfigurationError: A key or value is no text.
-    """
-    if not tags:
-        return "{}"
-    for key, value in tags.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise ConfigurationError(f"tags are text by name, not {key!r:.40}: {value!r:.40}")
-    return json.dumps(dict(tags), sort_keys=True, separators=(",", ":"))
+    return None if epoch is None else as_metrics({"epoch": epoch})["epoch"], tags_text(tags)
 
 
 _collectors: weakref.WeakSet[MetricsCollector] = weakref.WeakSet()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from model_checkpoint.analytics.segment import (
     Segment,
     is_segment_name,
     points_table,
+    read_replaced,
     read_segment,
     write_segment,
 )
@@ -109,7 +110,7 @@ class Compactor:
         unlisted = [path for path in self._paths(experiment) if path not in listed]
         if not unlisted:
             return ()
-        replaced = {path for segment in self._readable(sorted(listed)) for path in _replaced(segment)}
+        replaced = self._replaced_by(listed)
         damaged = []
         for path in sorted(unlisted):
             if path in replaced:
@@ -159,21 +160,24 @@ class Compactor:
     def _adopt(self, segment: Segment) -> None:
         points = self._table.points(segment.info.experiment)
         hot = points_table(points, self._table.series(segment.info.experiment))
-        names = segment.table.select(["name", "split", "tags"]).group_by(["name", "split", "tags"]).aggregate([])
+        names = segment.table.group_by(list(SeriesKey._fields)).aggregate([])
         self._table.adopt_segment(
             segment.info,
             keys=[SeriesKey(**row) for row in names.to_pylist()],
-            last_id=max(segment.table["id"].to_pylist()),
+            last_id=segment.last_id,
             held=_held(hot, segment.table),
-            replaced=_replaced(segment),
+            replaced=segment.replaces,
         )
-        for path in _replaced(segment):
+        for path in segment.replaces:
             self._remove(path)
 
-    def _readable(self, paths: Sequence[str]) -> Iterator[Segment]:
+    def _replaced_by(self, paths: Iterable[str]) -> set[str]:
+        """What segments were merged from, as far as they can be read."""
+        found: set[str] = set()
         for path in paths:
             with contextlib.suppress(IntegrityError, FileNotFoundError):
-                yield read_segment(self._root, path)
+                found.update(read_replaced(self._root, path))
+        return found
 
     def _paths(self, experiment: str) -> list[str]:
         directory = os.path.join(self._root, experiment, METRICS_NAME)
@@ -210,11 +214,6 @@ def _groups(segments: Sequence[SegmentInfo]) -> Iterator[list[SegmentInfo]]:
 
 def _held(hot: pa.Table, segment: pa.Table) -> list[int]:
     """Ids of the points of the catalog that a segment holds, too: the same id, series, step and microsecond."""
-    columns = ["name", "split", "tags", "step", "time", "id"]
+    columns = [*SeriesKey._fields, "step", "time", "id"]
     both = hot.join(segment.select(columns), keys=columns, join_type="left semi")
     return sorted(both["id"].to_pylist())
-
-
-def _replaced(segment: Segment) -> list[str]:
-    directory = os.path.dirname(segment.info.path)
-    return [f"{directory}/{name}" for name in segment.replaces]

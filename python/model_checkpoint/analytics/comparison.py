@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from model_checkpoint.analytics.curve import Floats, finite
 from model_checkpoint.errors import ConfigurationError
 from model_checkpoint.utils.optional_import import require
 
 __all__ = ["Effect", "GroupDifference", "align", "compare_groups", "config_differences", "config_effects"]
-
-Floats = NDArray[np.float64]
 
 
 # --- curves -----------------------------------------------------------------------------------------------------------
@@ -31,7 +30,7 @@ def align(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], *, points: int = 10
     Returns:
         The axis, and the values of each curve on it; NaN before its first and after its last place.
     """
-    known = {name: _finite(places, values) for name, (places, values) in curves.items()}
+    known = {name: finite(places, values) for name, (places, values) in curves.items()}
     reached = [places for places, _ in known.values() if places.size]
     if not reached:
         return np.empty(0), {name: np.empty(0) for name in curves}
@@ -40,12 +39,6 @@ def align(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], *, points: int = 10
         name: np.interp(axis, places, values, left=np.nan, right=np.nan) if places.size else np.full(points, np.nan)
         for name, (places, values) in known.items()
     }
-
-
-def _finite(places: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
-    x, y = np.asarray(places, dtype=np.float64), np.asarray(values, dtype=np.float64)
-    known = np.isfinite(y)
-    return x[known], y[known]
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

@@ -14,15 +14,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model_checkpoint.analytics.candidates import Candidates, Floats, Indices
+from model_checkpoint.analytics.candidates import Candidates, Indices
+from model_checkpoint.analytics.curve import Floats
 from model_checkpoint.analytics.selection import check_mode
 from model_checkpoint.analytics.trend import smooth
 from model_checkpoint.errors import ConfigurationError
 from model_checkpoint.types import Mode
 
-__all__ = ["Criterion", "Custom", "Goal", "Lexicographic", "Pareto", "Single", "Weighted"]
+__all__ = ["Chosen", "Criterion", "Custom", "Goal", "Lexicographic", "Pareto", "Reasons", "Single", "Weighted"]
 
 Chosen = NDArray[np.bool_]
+Reasons = Callable[[int], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,8 @@ class Criterion(ABC):
         """
 
     @abstractmethod
-    def why(self, candidates: Candidates, order: Indices, place: int) -> str:
-        """Why the one at ``order[place]`` has this place, for people."""
+    def reasons(self, candidates: Candidates, order: Indices) -> Reasons:
+        """Tells why the one at ``order[place]`` has its place, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +103,18 @@ class Single(Criterion):
         losses = self._losses(candidates)
         return _sorted(candidates, allowed & ~np.isnan(losses), losses)
 
-    def why(self, candidates: Candidates, order: Indices, place: int) -> str:
-        values = self._losses(candidates) * (-1 if self.goal.mode == "max" else 1)
-        own = f"{self._name} {values[order[place]]:.6g}"
-        if place:
-            own_value, best = float(values[order[place]]), float(values[order[0]])
-            return f"{own}, {abs(own_value - best):.3g} behind the best" if own_value != best else f"{own}, as the best"
-        runner_up = f"; the next is {values[order[1]]:.6g}" if len(order) > 1 else ""
-        return f"{own} is the {self.goal.superlative} of {len(order)}{runner_up}"
+    def reasons(self, candidates: Candidates, order: Indices) -> Reasons:
+        values = (self._losses(candidates) * (-1 if self.goal.mode == "max" else 1))[order].tolist()
+
+        def why(place: int) -> str:
+            own, best = f"{self._name} {values[place]:.6g}", values[0]
+            if place:
+                behind = abs(values[place] - best)
+                return f"{own}, {behind:.3g} behind the best" if values[place] != best else f"{own}, as the best"
+            runner_up = f"; the next is {values[1]:.6g}" if len(order) > 1 else ""
+            return f"{own} is the {self.goal.superlative} of {len(order)}{runner_up}"
+
+        return why
 
     @property
     def _name(self) -> str:
@@ -122,7 +128,29 @@ class Single(Criterion):
 
 
 @dataclass(frozen=True, slots=True)
-class Weighted(Criterion):
+class _OfGoals(Criterion):
+    """By several metrics.
+
+    Attributes:
+        goals: Different ones, at least one.
+    """
+
+    goals: tuple[Goal, ...]
+
+    def __post_init__(self) -> None:
+        if not self.goals or len(set(self.metrics)) < len(self.goals):
+            raise ConfigurationError(f"goals are different metrics, at least one, not {self.metrics}")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return tuple(goal.metric for goal in self.goals)
+
+    def _values(self, candidates: Candidates, index: np.int64) -> str:
+        return ", ".join(f"{name} {candidates.column(name)[index]:.6g}" for name in self.metrics)
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted(_OfGoals):
     """By the weighted sum of several metrics, each brought to a common scale first.
 
     Attributes:
@@ -131,28 +159,28 @@ class Weighted(Criterion):
             so that outliers do not squeeze the others together. ``"deviation"``: in standard deviations from the mean.
     """
 
-    goals: tuple[Goal, ...]
     scale: Literal["range", "rank", "deviation"] = "range"
 
     def __post_init__(self) -> None:
-        _check_goals(self.goals)
+        _OfGoals.__post_init__(self)
         if self.scale not in _SCALES:
             raise ConfigurationError(f"scale is {self.scale!r}; it must be one of {', '.join(_SCALES)}")
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return tuple(goal.metric for goal in self.goals)
 
     def order(self, candidates: Candidates, allowed: Chosen) -> Indices:
         scores = self._parts(candidates, allowed).sum(axis=0)
         return _sorted(candidates, allowed & ~np.isnan(scores), scores)
 
-    def why(self, candidates: Candidates, order: Indices, place: int) -> str:
+    def reasons(self, candidates: Candidates, order: Indices) -> Reasons:
         allowed = np.zeros(len(candidates), dtype=bool)
         allowed[order] = True
-        parts = self._parts(candidates, allowed)[:, order[place]]
-        terms = " + ".join(f"{part:.3g} of {goal.metric}" for goal, part in zip(self.goals, parts, strict=True))
-        return f"score {parts.sum():.3g} (0 is best) = {terms}"
+        scores = self._parts(candidates, allowed)
+
+        def why(place: int) -> str:
+            parts = scores[:, order[place]]
+            terms = " + ".join(f"{part:.3g} of {goal.metric}" for goal, part in zip(self.goals, parts, strict=True))
+            return f"score {parts.sum():.3g} (0 is best) = {terms}"
+
+        return why
 
     def _parts(self, candidates: Candidates, allowed: Chosen) -> Floats:
         """What each goal adds to the score of each candidate; NaN for those that cannot be chosen."""
@@ -167,20 +195,11 @@ class Weighted(Criterion):
 
 
 @dataclass(frozen=True, slots=True)
-class Lexicographic(Criterion):
+class Lexicographic(_OfGoals):
     """By the first metric; among those that are as good, by the second one; and so on.
 
     Values within a goal's tolerance of the best are as good as it; the next group begins with the best of the rest.
     """
-
-    goals: tuple[Goal, ...]
-
-    def __post_init__(self) -> None:
-        _check_goals(self.goals)
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return tuple(goal.metric for goal in self.goals)
 
     def order(self, candidates: Candidates, allowed: Chosen) -> Indices:
         losses = np.array([goal.losses(candidates) for goal in self.goals])
@@ -199,31 +218,21 @@ class Lexicographic(Criterion):
             places = places[count:]
         return np.concatenate(parts)
 
-    def why(self, candidates: Candidates, order: Indices, place: int) -> str:
-        own = ", ".join(f"{goal.metric} {candidates.column(goal.metric)[order[place]]:.6g}" for goal in self.goals)
+    def reasons(self, candidates: Candidates, order: Indices) -> Reasons:
         ranks = ", then ".join(
             f"{goal.superlative} {goal.metric}" + (f" within {goal.tolerance:g}" if goal.tolerance else "")
             for goal in self.goals
         )
-        return f"{own}: by {ranks}, of {len(order)}"
+        return lambda place: f"{self._values(candidates, order[place])}: by {ranks}, of {len(order)}"
 
 
 @dataclass(frozen=True, slots=True)
-class Pareto(Criterion):
+class Pareto(_OfGoals):
     """Those that no other candidate beats: at least as good in every metric, and better in one.
 
     The front is ordered by the distance to the ideal point, which has the best value of every metric, where the front's
     range of each metric counts as 1.
     """
-
-    goals: tuple[Goal, ...]
-
-    def __post_init__(self) -> None:
-        _check_goals(self.goals)
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return tuple(goal.metric for goal in self.goals)
 
     def order(self, candidates: Candidates, allowed: Chosen) -> Indices:
         losses = np.array([goal.losses(candidates) for goal in self.goals]).T
@@ -232,9 +241,12 @@ class Pareto(Criterion):
         distances[front] = self._distances(losses[front])
         return _sorted(candidates, ~np.isnan(distances), distances)
 
-    def why(self, candidates: Candidates, order: Indices, place: int) -> str:
-        own = ", ".join(f"{goal.metric} {candidates.column(goal.metric)[order[place]]:.6g}" for goal in self.goals)
-        return f"{own}: beaten by none; place {place + 1} of {len(order)} on the front by distance to the ideal"
+    def reasons(self, candidates: Candidates, order: Indices) -> Reasons:
+        def why(place: int) -> str:
+            own, rank = self._values(candidates, order[place]), f"place {place + 1} of {len(order)}"
+            return f"{own}: beaten by none; {rank} on the front by distance to the ideal"
+
+        return why
 
     @staticmethod
     def _distances(losses: Floats) -> Floats:
@@ -269,17 +281,14 @@ class Custom(Criterion):
             losses[place] = -self._score(candidates, int(place))
         return _sorted(candidates, ~np.isnan(losses), losses)
 
-    def why(self, candidates: Candidates, order: Indices, place: int) -> str:
-        return f"score {self._score(candidates, int(order[place])):.6g}, place {place + 1} of {len(order)}"
+    def reasons(self, candidates: Candidates, order: Indices) -> Reasons:
+        def why(place: int) -> str:
+            return f"score {self._score(candidates, int(order[place])):.6g}, place {place + 1} of {len(order)}"
+
+        return why
 
     def _score(self, candidates: Candidates, place: int) -> float:
         return float(self.score({name: float(candidates.column(name)[place]) for name in self.names}))
-
-
-def _check_goals(goals: tuple[Goal, ...]) -> None:
-    names = [goal.metric for goal in goals]
-    if not goals or len(set(names)) < len(names):
-        raise ConfigurationError(f"goals are different metrics, at least one, not {names}")
 
 
 def _sorted(candidates: Candidates, chosen: Chosen, losses: Floats) -> Indices:

@@ -87,30 +87,29 @@ class EarlyStopping:
     def _reached(self, last: Evaluation) -> str | None:
         if self.threshold is None:
             return None
-        loss = self._loss(last)
+        loss = self._sign * last.metrics.get(self._metric, math.nan)
         if math.isnan(loss) or loss > self._sign * self.threshold:
             return None
         return f"{self._metric} {last.metrics[self._metric]:.6g} has reached {self.threshold:g}"
 
     def _last_improvement(self, candidates: Candidates) -> int | None:
         """The place of the last evaluation that was better than all before it."""
-        if not isinstance(self.selector.criterion, Single) or self.selector.criterion.smoothing > 1:
+        criterion = self.selector.criterion
+        if not isinstance(criterion, Single) or criterion.smoothing > 1:
             history = self.selector.history(candidates)
             return history[-1].seq if history else None
         best = math.inf if self.baseline is None else self._sign * self.baseline
         found = None
-        for place, loss in enumerate(self._losses(candidates)):
+        for place, loss in enumerate(self._losses(criterion, candidates)):
             if loss < best - self.min_delta or (found is None and self.baseline is None and not math.isnan(loss)):
                 best, found = loss, place
         return found
 
-    def _losses(self, candidates: Candidates) -> list[float]:
+    def _losses(self, single: Single, candidates: Candidates) -> list[float]:
         """Less is better; NaN where the constraints do not hold."""
-        allowed = np.ones(len(candidates), dtype=bool)
-        for constraint in self.selector.where:
-            allowed &= constraint.holds(candidates)
-        losses: list[float] = np.where(allowed, self._sign * candidates.column(self._metric), math.nan).tolist()
-        return losses
+        losses = single.goal.losses(candidates)
+        chosen: list[float] = np.where(self.selector.allowed(candidates), losses, math.nan).tolist()
+        return chosen
 
     def _columns(self, evaluations: Sequence[Evaluation]) -> Candidates:
         names = self.selector.metrics
@@ -120,9 +119,6 @@ class EarlyStopping:
                 raise MetricNotFoundError(name, sorted(measured))
         rows = [(str(n), e.step, n, *(e.metrics.get(name) for name in names)) for n, e in enumerate(evaluations)]
         return Candidates.of_rows(rows, names)
-
-    def _loss(self, one: Evaluation) -> float:
-        return self._sign * one.metrics.get(self._metric, math.nan)
 
     def _best(self, one: Evaluation) -> str:
         values = ", ".join(f"{name} {one.metrics[name]:.6g}" for name in self.selector.metrics if name in one.metrics)

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from model_checkpoint.analytics.curve import Floats, finite, thinned
 from model_checkpoint.errors import ConfigurationError
 from model_checkpoint.utils.optional_import import require
 
 __all__ = ["Extrapolation", "extrapolate"]
-
-Floats = NDArray[np.float64]
 
 _LEAST = 12
 _MOST = 5000
@@ -59,9 +58,7 @@ def extrapolate(steps: ArrayLike, values: ArrayLike, step: int) -> Extrapolation
     Raises:
         ConfigurationError: There are fewer than 12 finite values, or the step is not beyond them.
     """
-    x, y = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
-    known = np.isfinite(y)
-    x, y = x[known], y[known]
+    x, y = finite(steps, values)
     if x.size < _LEAST:
         raise ConfigurationError(f"{x.size} finite values are too few to extrapolate")
     if step <= x[-1]:
@@ -104,7 +101,7 @@ class _Fit:
 def _fit(x: Floats, y: Floats) -> _Fit:
     """The law that fits best, and not at the mercy of single wild values (soft L1 loss)."""
     optimize: Any = require("scipy.optimize", extra="analytics")
-    x, y = _thinned(x, y)
+    x, y = thinned(x, y, _MOST)
     first, last = float(np.median(y[: max(len(y) // 10, 1)])), float(np.median(y[-max(len(y) // 10, 1) :]))
     scale = max(abs(first - last), 1e-12)
     best: Any = None
@@ -127,10 +124,3 @@ def _fit(x: Floats, y: Floats) -> _Fit:
 def _law(x: Floats, limit: float, scale: float, rate: float) -> Floats:
     result: Floats = limit + scale * (x + 1) ** -rate
     return result
-
-
-def _thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    if x.size <= _MOST:
-        return x, y
-    parts = np.array_split(np.arange(x.size), _MOST)
-    return np.array([np.median(x[part]) for part in parts]), np.array([np.median(y[part]) for part in parts])

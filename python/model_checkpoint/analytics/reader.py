@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from model_checkpoint.analytics.collector import canonical_tags
 from model_checkpoint.analytics.engine import Engine, Limits
 from model_checkpoint.analytics.views import checkpoints_table, experiments_table
 from model_checkpoint.database.catalog import Catalog
-from model_checkpoint.database.metric_table import MetricTable, SeriesKey
+from model_checkpoint.database.metric_table import MetricTable, SeriesKey, tags_text
 from model_checkpoint.errors import ConfigurationError, MetricNotFoundError
 from model_checkpoint.types import CheckpointState
 
@@ -129,7 +128,7 @@ class MetricsReader:
             MetricNotFoundError: Nothing was logged under one of the names.
             CorruptionError: A segment is damaged.
         """
-        self._check_names(experiment, names)
+        self.check_known(experiment, names)
         if duplicates not in {"last", "all"}:
             raise ConfigurationError(f"duplicates is {duplicates!r}; it must be 'last' or 'all'")
         conditions: dict[str, object] = {"step BETWEEN ? AND ?": (first_step, last_step)}
@@ -138,7 +137,7 @@ class MetricsReader:
         if split is not None:
             conditions["split = ?"] = (split,)
         if tags is not None:
-            conditions["tags = ?"] = (canonical_tags(tags),)
+            conditions["tags = ?"] = (tags_text(tags),)
         sql = f"""
             SELECT name, split, tags, step, value, time, epoch FROM points WHERE {" AND ".join(conditions)}
             {_LAST if duplicates == "last" else ""} ORDER BY name, split, tags, step, id
@@ -191,7 +190,12 @@ class MetricsReader:
         names = [info.name for info in experiments]
         return self._engine.run(sql, parameters, experiments=names, tables=tables, views=[_METRICS], limits=limits)
 
-    def _check_names(self, experiment: str, names: Sequence[str]) -> None:
+    def check_known(self, experiment: str, names: Sequence[str]) -> None:
+        """Return if something was logged under each of the names.
+
+        Raises:
+            MetricNotFoundError: Nothing was, under one of them.
+        """
         known = {key.name for key in self.series(experiment)}
         for name in names:
             if name not in known:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["COLUMNS", "Segment", "is_segment_name", "points_table", "read_segment", "write_segment"]
+__all__ = ["COLUMNS", "Segment", "is_segment_name", "points_table", "read_replaced", "read_segment", "write_segment"]
 
-COLUMNS = ("name", "split", "tags", "step", "value", "time", "epoch", "id")
+COLUMNS = (*SeriesKey._fields, "step", "value", "time", "epoch", "id")
 _KEY = b"mckpt.segment"
 _NAME = re.compile(r"points-[0-9]+-[0-9]+-[0-9a-f]{16}\.parquet")
 _ROW_GROUP = 64 * 1024
@@ -41,11 +41,13 @@ class Segment:
     Attributes:
         info: What the catalog says of it.
         table: Its points, by `COLUMNS`.
-        replaces: Names of the segments that it was merged from.
+        last_id: The largest id of them.
+        replaces: Paths of the segments that it was merged from.
     """
 
     info: SegmentInfo
     table: pa.Table
+    last_id: int
     replaces: tuple[str, ...]
 
 
@@ -71,7 +73,7 @@ def points_table(points: Sequence[HotPoint], series: Mapping[int, SeriesKey]) ->
     value = arrow.array(values, arrow.float64())
     return arrow.table(
         {
-            **{name: text(column) for column, name in enumerate(("name", "split", "tags"))},
+            **{name: text(column) for column, name in enumerate(SeriesKey._fields)},
             "step": arrow.array(steps, arrow.int64()),
             "value": value.fill_null(float("nan")),
             "time": arrow.array(times, arrow.int64()).cast(arrow.timestamp("us", tz="UTC")),
@@ -108,7 +110,7 @@ def _order(table: pa.Table) -> NDArray[np.int64]:
     import numpy as np
 
     keys: list[Any] = [table[name].to_numpy() for name in ("id", "step")]
-    for name in ("tags", "split", "name"):
+    for name in reversed(SeriesKey._fields):
         column = table[name].unify_dictionaries().combine_chunks()
         rank = np.argsort(np.argsort(np.array(column.dictionary.to_pylist(), dtype=object)))
         keys.append(rank[column.indices.to_numpy()])
@@ -120,7 +122,7 @@ def _encode(table: pa.Table, description: Mapping[str, object]) -> Any:
     arrow: Any = require("pyarrow", extra="analytics")
     parquet: Any = require("pyarrow.parquet", extra="analytics")
     sink = arrow.BufferOutputStream()
-    texts = ["name", "split", "tags"]
+    texts = list(SeriesKey._fields)
     whole = ["step", "time", "id"]
     parquet.write_table(
         table.replace_schema_metadata({_KEY: json.dumps(description)}),
@@ -162,16 +164,42 @@ def read_segment(root: str, path: str) -> Segment:
         raise CorruptionError(f"the segment's SHA-256 is {digest}, which its name denies", path=full, rule="digest")
     try:
         table = parquet.read_table(arrow.BufferReader(data), columns=list(COLUMNS))
-        description = json.loads(table.schema.metadata[_KEY])
-        version, experiment, replaces = (description[name] for name in ("version", "experiment", "replaces"))
+        experiment, replaces = _described(path, table.schema.metadata)
     except (arrow.ArrowException, KeyError, TypeError, ValueError) as error:
         raise FormatError(f"no segment of metrics: {error}", path=full, rule="segment") from error
+    info = SegmentInfo(path, experiment, table.num_rows, *_bounds(table, "step"), len(data), digest)
+    return Segment(info, table, _bounds(table, "id")[1], replaces)
+
+
+def read_replaced(root: str, path: str) -> tuple[str, ...]:
+    """Paths of the segments that a segment was merged from, by its footer alone.
+
+    Raises:
+        FormatError: It is no segment, or of a later version.
+        StorageError: It cannot be read.
+    """
+    parquet: Any = require("pyarrow.parquet", extra="analytics")
+    arrow: Any = require("pyarrow", extra="analytics")
+    full = os.path.join(root, path)
+    file = open_regular(full, nofollow=True)
+    try:
+        with os.fdopen(os.dup(file.fd), "rb") as stream:
+            return _described(path, parquet.read_metadata(stream).metadata)[1]
+    except (arrow.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"no segment of metrics: {error}", path=full, rule="segment") from error
+
+
+def _described(path: str, metadata: Mapping[bytes, bytes]) -> tuple[str, tuple[str, ...]]:
+    """The experiment, and the paths of the segments that it was merged from.
+
+    Raises:
+        KeyError, TypeError, ValueError: It is described otherwise, or as something else.
+    """
+    description = json.loads(metadata[_KEY])
+    version, experiment, replaces = (description[name] for name in ("version", "experiment", "replaces"))
     if version != 1 or not path.startswith(f"{experiment}/"):
-        message = f"a segment of version {version!r} of experiment {experiment!r}"
-        raise FormatError(message, path=full, rule="segment")
-    bounds = _bounds(table, "step")
-    info = SegmentInfo(path, experiment, table.num_rows, *bounds, len(data), digest)
-    return Segment(info, table, tuple(replaces))
+        raise ValueError(f"version {version!r}, of experiment {experiment!r}")
+    return experiment, tuple(f"{os.path.dirname(path)}/{name}" for name in replaces)
 
 
 def _bounds(table: pa.Table, column: str) -> tuple[int, int]:

@@ -6,15 +6,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from model_checkpoint.analytics.curve import Floats, finite
 from model_checkpoint.analytics.trend import mann_kendall, smooth, theil_sen
 from model_checkpoint.errors import ConfigurationError
 from model_checkpoint.types import Mode
 
 __all__ = ["Divergence", "Plateau", "Spike", "find_divergence", "find_nonfinite", "find_plateau", "find_spikes"]
-
-Floats = NDArray[np.float64]
 
 _LEAST = 8
 _STARTS = 16
@@ -82,7 +81,7 @@ def find_plateau(
     """
     if not (0 < least_share <= 1 and tolerance >= 0):
         raise ConfigurationError(f"least_share {least_share:g} must be in (0, 1], tolerance {tolerance:g} not below 0")
-    x, y = _finite(steps, values)
+    x, y = finite(steps, values)
     count = x.size
     if count < _LEAST:
         return None
@@ -149,7 +148,7 @@ def find_spikes(steps: ArrayLike, values: ArrayLike, *, window: int = 21, noises
         window: How many neighbours a value is compared with, an odd number.
         noises: How far it must be from them.
     """
-    x, y = _finite(steps, values)
+    x, y = finite(steps, values)
     if x.size < _LEAST:
         return ()
     half = min(window, x.size) // 2
@@ -174,9 +173,3 @@ def _noise(values: Floats) -> float:
         return 0.0
     centred = differences - np.median(differences)
     return float(np.median(np.abs(centred))) * _MAD_TO_SIGMA / math.sqrt(2)
-
-
-def _finite(steps: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
-    x, y = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
-    known = np.isfinite(y)
-    return x[known], y[known]

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from model_checkpoint.analytics.curve import Floats, finite, thinned
 from model_checkpoint.errors import ConfigurationError
 from model_checkpoint.types import Mode
 from model_checkpoint.utils.optional_import import require
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Trend", "mann_kendall", "smooth", "theil_sen", "trend"]
 
-Floats = NDArray[np.float64]
 _MOST = 1000
 """Both tests look at all pairs of points; longer series are thinned to medians of as many stretches."""
 
@@ -92,7 +92,7 @@ def theil_sen(steps: ArrayLike, values: ArrayLike, *, confidence: float = 0.95) 
         ConfigurationError: There are fewer than four finite values.
     """
     stats: Any = require("scipy.stats", extra="analytics")
-    x, y = _thinned(*_finite(steps, values))
+    x, y = _points(steps, values)
     found = stats.theilslopes(y, x, alpha=confidence)
     return Slope(float(found.slope), float(found.low_slope), float(found.high_slope), float(found.intercept))
 
@@ -106,7 +106,7 @@ def mann_kendall(steps: ArrayLike, values: ArrayLike) -> Significance:
         ConfigurationError: There are fewer than four finite values.
     """
     stats: Any = require("scipy.stats", extra="analytics")
-    x, y = _thinned(*_finite(steps, values))
+    x, y = _points(steps, values)
     if np.all(y == y[0]):
         return Significance(0.0, 1.0)
     found = stats.kendalltau(x, y)
@@ -152,18 +152,11 @@ def _running_median(series: Floats, window: int) -> Floats:
     return result
 
 
-def _finite(steps: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
-    x, y = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
-    if x.shape != y.shape or x.ndim != 1:
-        raise ConfigurationError(f"{x.shape} steps and {y.shape} values are no series")
-    known = np.isfinite(y)
-    if int(known.sum()) < 4:
-        raise ConfigurationError(f"{int(known.sum())} finite values are too few for a trend")
-    return x[known], y[known]
-
-
-def _thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    if x.size <= _MOST:
-        return x, y
-    parts = np.array_split(np.arange(x.size), _MOST)
-    return np.array([np.median(x[part]) for part in parts]), np.array([np.median(y[part]) for part in parts])
+def _points(steps: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
+    """The finite points, as many as a test of all pairs can take."""
+    if np.shape(steps) != np.shape(values) or np.ndim(values) != 1:
+        raise ConfigurationError(f"{np.shape(steps)} steps and {np.shape(values)} values are no series")
+    x, y = finite(steps, values)
+    if x.size < 4:
+        raise ConfigurationError(f"{x.size} finite values are too few for a trend")
+    return thinned(x, y, _MOST)

@@ -11,7 +11,7 @@ from model_checkpoint.database.refs import check_alias
 from model_checkpoint.errors import ConfigurationError
 from model_checkpoint.storage.names import is_component
 
-__all__ = ["check_options", "checked_alias", "checked_part", "checked_step"]
+__all__ = ["check_options", "checked_alias", "checked_part"]
 
 
 def check_options(*, when_busy: object, on_sigterm: object, trash_for_s: float, keep: object) -> None:
@@ -28,17 +28,6 @@ def check_options(*, when_busy: object, on_sigterm: object, trash_for_s: float, 
         raise ConfigurationError(f"trash_for_s is {trash_for_s!r}; it must be a number of at least 0")
     if keep is not None and not isinstance(keep, Keep):
         raise ConfigurationError(f"keep is {keep!r}; it must be a policy such as Keep.last(3) | Keep.best(2)")
-
-
-def checked_step(step: object) -> int:
-    """Return a training step.
-
-    Raises:
-        ConfigurationError: It is no whole number of at least 0.
-    """
-    if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step < 2**63:
-        raise ConfigurationError(f"a step is a whole number of at least 0, not {step!r}")
-    return step
 
 
 def checked_alias(alias: str | None) -> str | None:

@@ -17,7 +17,7 @@ from model_checkpoint.analytics.compaction import Compactor
 from model_checkpoint.analytics.numbers import as_metrics
 from model_checkpoint.analytics.reader import Metrics, MetricsReader
 from model_checkpoint.analytics.selection import check_mode
-from model_checkpoint.checkpoint.arguments import check_options, checked_alias, checked_part, checked_step
+from model_checkpoint.checkpoint.arguments import check_options, checked_alias, checked_part
 from model_checkpoint.checkpoint.cache import CheckpointCache
 from model_checkpoint.checkpoint.cleaning import Janitor
 from model_checkpoint.checkpoint.handle import SaveHandle
@@ -48,6 +48,7 @@ from model_checkpoint.errors import (
 )
 from model_checkpoint.events import EventSink, RetentionFailed, RunResumed, SaveSkipped
 from model_checkpoint.storage.backends import get_backend
+from model_checkpoint.storage.names import check_step
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo, Mode, VerifyLevel
 from model_checkpoint.utils.clock import utc_now
 
@@ -324,7 +325,7 @@ class CheckpointManager:
         began_at = time.perf_counter()
         self._enter()
         request = SaveRequest(
-            step=checked_step(step),
+            step=check_step(step),
             state={**self._tracked(), RNG: ProcessRandom()},
             metrics=as_metrics(metrics or {}),
             metadata=metadata or {},

@@ -126,16 +126,17 @@ class _Run:
         seconds = self._recording.step_s[self.step]
         metrics = self._recording.metrics.get(self.step, {})
         moment = _START + timedelta(seconds=self._now + seconds)
-        asked = {"monitor": self._monitor, "mode": self._mode}
-        saves = bool(self._policy.should_save(self._history, self.step, metrics, moment, **asked))  # type: ignore[arg-type]
-        wait = self._recording.save_s if saves else 0.0
+        reasons = self._policy.should_save(
+            self._history, self.step, metrics, moment, monitor=self._monitor, mode=self._mode
+        )
+        wait = self._recording.save_s if reasons else 0.0
         if self._failures and self._failures[-1] <= self._now + seconds + wait:
             self._fail()
             return
         self._now += seconds + wait
         self._done_since_save += seconds
         self.step += 1
-        if saves:
+        if reasons:
             self._save(metrics, wait)
 
     def _save(self, metrics: Mapping[str, float], wait: float) -> None:

@@ -10,11 +10,11 @@ import click
 from model_checkpoint.analytics.selection import rank
 from model_checkpoint.cli.checkpoints import checkpoint_json, columns, row
 from model_checkpoint.cli.command import Session, command
+from model_checkpoint.cli.direction import better, mode_of
 from model_checkpoint.cli.exit_codes import ExitCode
 from model_checkpoint.cli.render import escape, print_json, print_line, print_table
 from model_checkpoint.cli.view import ExperimentView, read_views
 from model_checkpoint.database.listing import Listing
-from model_checkpoint.database.metric_mode import usual_mode
 from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError
 from model_checkpoint.types import CheckpointInfo, CheckpointState, Mode
 from model_checkpoint.utils.clock import utc_now
@@ -65,10 +65,7 @@ def _rank(view: ExperimentView, metric: str | None, mode: Mode | None, count: in
     metric = metric or view.info.monitor
     if metric is None:
         raise ConfigurationError(f"experiment {view.info.name!r} monitors no metric; name one with --metric")
-    known = view.info.mode if metric == view.info.monitor else None
-    mode = mode or known or usual_mode(metric)
-    if mode is None:
-        raise ConfigurationError(f"whether less or more of {metric!r} is better is not known; say --mode min or max")
+    mode = mode_of(metric, mode, [view.info])
     committed = [info for info in view.checkpoints if info.state is CheckpointState.COMMITTED]
     return _Ranking(view, metric, mode, tuple(rank(committed, metric, mode)[:count]))
 
@@ -78,8 +75,7 @@ def _print(rankings: list[_Ranking]) -> None:
     for index, ranking in enumerate(rankings):
         if index:
             print_line()
-        better = "less" if ranking.mode == "min" else "more"
-        print_line(escape(f"{ranking.view.info.name} · {ranking.metric}, {better} is better"), style="bold")
+        print_line(escape(f"{ranking.view.info.name} · {ranking.metric}, {better(ranking.mode)}"), style="bold")
         view, metrics = ranking.view, (ranking.metric,)
         rows = [row(info, view.reasons_of(info), metrics, now) for info in ranking.checkpoints]
         print_table(columns(metrics), rows)

@@ -11,17 +11,17 @@ from typing import cast
 import click
 import numpy as np
 
-from model_checkpoint.analytics.candidates import Floats
 from model_checkpoint.analytics.comparison import align, config_differences
+from model_checkpoint.analytics.curve import Floats
 from model_checkpoint.analytics.reader import MetricsReader
 from model_checkpoint.analytics.trend import trend
 from model_checkpoint.cli.command import Session, command
+from model_checkpoint.cli.direction import better, mode_of
 from model_checkpoint.cli.exit_codes import ExitCode
-from model_checkpoint.cli.render import Column, number, print_json, print_line, print_table
+from model_checkpoint.cli.render import Column, escape, number, print_json, print_line, print_table
 from model_checkpoint.cli.sparkline import sparkline
 from model_checkpoint.cli.view import read_views
 from model_checkpoint.database.listing import Listing
-from model_checkpoint.database.metric_mode import usual_mode
 from model_checkpoint.errors import ConfigurationError, MetricNotFoundError
 from model_checkpoint.types import ExperimentInfo, Mode
 from model_checkpoint.utils.strict_json import JsonValue
@@ -82,22 +82,14 @@ def compare_command(
     name = metric or next((info.monitor for info in infos if info.monitor), None)
     if name is None:
         raise ConfigurationError("no experiment monitors a metric; name one with --metric")
-    chosen = _mode(infos, name, cast("Mode | None", mode))
+    chosen = mode_of(name, cast("Mode | None", mode), infos)
     with MetricsReader.open(session.store_root) as reader:
         runs = sorted((_run(reader, info, name, split, chosen) for info in infos), key=lambda run: run.sort_key)
     if session.as_json:
         print_json({"metric": name, "split": split, "mode": chosen, "experiments": [_as_json(run) for run in runs]})
         return ExitCode.OK
-    _print(runs, f"{name}{f' of {split}' if split else ''}, {'less' if chosen == 'min' else 'more'} is better")
+    _print(runs, f"{name}{f' of {split}' if split else ''}, {better(chosen)}")
     return ExitCode.OK
-
-
-def _mode(infos: Sequence[ExperimentInfo], metric: str, given: Mode | None) -> Mode:
-    known = next((info.mode for info in infos if info.monitor == metric and info.mode), None)
-    mode = given or known or usual_mode(metric)
-    if mode is None:
-        raise ConfigurationError(f"whether less or more of {metric!r} is better is not known; say --mode min or max")
-    return mode
 
 
 def _run(reader: MetricsReader, info: ExperimentInfo, metric: str, split: str, mode: Mode) -> _Run:
@@ -112,7 +104,7 @@ def _print(runs: Sequence[_Run], title: str) -> None:
     _, courses = align({run.info.name: (run.steps, run.values) for run in runs}, points=_WIDTH)
     finite = np.concatenate([values[np.isfinite(values)] for values in courses.values()] or [np.empty(0)])
     bounds = (float(finite.min()), float(finite.max())) if finite.size else None
-    print_line(title, style="bold")
+    print_line(escape(title), style="bold")
     print_table(
         _COLUMNS,
         [[*_figures(run), sparkline(courses[run.info.name].tolist(), _WIDTH, bounds=bounds).rstrip()] for run in runs],

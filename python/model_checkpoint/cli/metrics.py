@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from model_checkpoint.cli.render import Column, number, print_json, print_line, 
 from model_checkpoint.cli.sparkline import sparkline
 from model_checkpoint.cli.view import read_views
 from model_checkpoint.database.listing import Listing
+from model_checkpoint.database.metric_table import NO_TAGS
 
 __all__ = ["metrics_command"]
 
@@ -27,10 +29,10 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """A row of `MetricsReader.summary`, and the values by step."""
+    """A row of `MetricsReader.summary`, and the values by step as a line."""
 
     totals: dict[str, Any]
-    values: list[float]
+    course: str
 
 
 @command("metrics")
@@ -57,22 +59,22 @@ def metrics_command(session: Session, *, experiment: str | None, names: tuple[st
 
 
 def _series(reader: MetricsReader, experiment: str, names: tuple[str, ...]) -> Iterable[_Series]:
+    """One series after the other: all together may be more than fits into memory."""
     if not reader.series(experiment):
         return
-    points = reader.metrics(experiment, *names).to_numpy()
+    reader.check_known(experiment, names)
     for totals in reader.summary(experiment).to_pylist():
-        if names and totals["name"] not in names:
-            continue
-        own = points["name"] == totals["name"]
-        own &= (points["split"] == totals["split"]) & (points["tags"] == totals["tags"])
-        yield _Series(totals, points["value"][own].tolist())
+        if not names or totals["name"] in names:
+            tags = json.loads(totals["tags"])
+            _, values = reader.curve(experiment, totals["name"], split=totals["split"], tags=tags)
+            yield _Series(totals, sparkline(values.tolist()))
 
 
 def _row(series: _Series) -> list[str]:
     totals = series.totals
-    tags = "" if totals["tags"] == "{}" else totals["tags"]
+    tags = "" if totals["tags"] == NO_TAGS else totals["tags"]
     figures = [number(totals[name]) for name in ("last", "min", "max", "mean")]
     steps = f"{totals['first_step']}-{totals['last_step']}"
     strange = f"{totals['nonfinite']:,}" if totals["nonfinite"] else ""
     names = [totals["name"], totals["split"], tags]
-    return [*names, f"{totals['count']:,}", steps, *figures, strange, sparkline(series.values)]
+    return [*names, f"{totals['count']:,}", steps, *figures, strange, series.course]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import datetime
 from typing import Any
 
@@ -71,8 +70,6 @@ def _text(value: object) -> str:
 
 def _plain(value: object) -> JsonValue:
     match value:
-        case float() if not math.isfinite(value):
-            return str(value)
         case None | bool() | int() | float() | str():
             return value
         case datetime():

@@ -6,6 +6,7 @@ of the two it is, one transaction decides: the one that lists the segment delete
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -17,9 +18,12 @@ from sqlalchemy.exc import IntegrityError
 
 from model_checkpoint.database.base_connection import BaseDatabaseConnection
 from model_checkpoint.database.schema import metric_segments, metrics, series
-from model_checkpoint.errors import CatalogError
+from model_checkpoint.errors import CatalogError, ConfigurationError
 
-__all__ = ["HotPoint", "MetricTable", "Point", "SegmentInfo", "SeriesKey"]
+__all__ = ["NO_TAGS", "HotPoint", "MetricTable", "Point", "SegmentInfo", "SeriesKey", "tags_text"]
+
+
+NO_TAGS = "{}"
 
 
 class SeriesKey(NamedTuple):
@@ -33,7 +37,21 @@ class SeriesKey(NamedTuple):
 
     name: str
     split: str = ""
-    tags: str = "{}"
+    tags: str = NO_TAGS
+
+
+def tags_text(tags: Mapping[Any, Any] | None) -> str:
+    """Tags as the text that tells series apart.
+
+    Raises:
+        ConfigurationError: A key or value is no text.
+    """
+    if not tags:
+        return NO_TAGS
+    for key, value in tags.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise ConfigurationError(f"tags are text by name, not {key!r:.40}: {value!r:.40}")
+    return json.dumps(dict(tags), sort_keys=True, separators=(",", ":"))
 
 
 Point: TypeAlias = tuple[int, float, int, float | None]
@@ -182,11 +200,6 @@ class MetricTable:
             connection.execute(delete(metric_segments).where(chosen))
             connection.execute(insert(metric_segments).values(_segment_row(new)))
             return True
-
-    def forget_segment(self, path: str) -> None:
-        """List a segment no more; nothing happens if it is not listed."""
-        with self._database.write() as connection:
-            connection.execute(delete(metric_segments).where(metric_segments.c.path == path))
 
     def _numbers(self, connection: Connection, experiment: str, keys: AbstractSet[SeriesKey]) -> dict[SeriesKey, int]:
         """The numbers of series; those that are new get one. Asked each time: another process may have made some."""

@@ -53,7 +53,7 @@ from model_checkpoint.storage.contents import check_file, open_contents
 from model_checkpoint.storage.durable import make_directories, read_small, sync_directory, write_new
 from model_checkpoint.storage.environment import describe_environment
 from model_checkpoint.storage.manifest import MAX_MANIFEST_BYTES, Manifest, content_digest
-from model_checkpoint.storage.names import MANIFEST_NAME, check_experiment, check_file_name, check_id
+from model_checkpoint.storage.names import MANIFEST_NAME, check_experiment, check_file_name, check_id, check_step
 from model_checkpoint.storage.staged_files import StagedFile
 from model_checkpoint.storage.staging import Staging, StagingArea
 from model_checkpoint.types import CheckpointInfo, FileInfo
@@ -112,8 +112,7 @@ class Draft:
         """
         check_experiment(self.experiment)
         check_id(self.id)
-        if type(self.step) is not int or not 0 <= self.step < 2**63:
-            raise ConfigurationError(f"a step is an integer in [0, 2^63), not {self.step!r:.40}")
+        check_step(self.step)
         object.__setattr__(self, "metrics", MappingProxyType(dict(map(_metric, self.metrics.items()))))
         object.__setattr__(self, "metadata", MappingProxyType(dict(map(_text, self.metadata.items()))))
 

@@ -12,6 +12,7 @@ __all__ = [
     "check_experiment",
     "check_file_name",
     "check_id",
+    "check_step",
     "checkpoint_name",
     "component_of",
     "is_component",
@@ -80,6 +81,17 @@ def check_experiment(name: str) -> str:
 
 def is_id(text: object) -> bool:
     return isinstance(text, str) and _ID.fullmatch(text) is not None
+
+
+def check_step(step: object) -> int:
+    """Return a training step.
+
+    Raises:
+        ConfigurationError: It is no integer in [0, 2^63).
+    """
+    if type(step) is not int or not 0 <= step < 2**63:
+        raise ConfigurationError(f"a step is an integer in [0, 2^63), not {step!r:.40}")
+    return step
 
 
 def check_id(text: str) -> str:
