@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Floats", "finite", "thinned"]
+__all__ = ["Floats", "finite", "last_of_each_step", "thinned"]
 
 Floats = NDArray[np.float64]
 
@@ -23,3 +23,18 @@ def thinned(x: Floats, y: Floats, most: int) -> tuple[Floats, Floats]:
         return x, y
     parts = np.array_split(np.arange(x.size), most)
     return np.array([np.median(x[part]) for part in parts]), np.array([np.median(y[part]) for part in parts])
+
+
+def last_of_each_step(
+    steps: NDArray[np.int64], values: Floats, ids: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Floats]:
+    """Points by step, and of several for a step the one with the largest id.
+
+    Most series are in order already, with one point a step: to see that is far quicker than to sort them.
+    """
+    if (steps[1:] > steps[:-1]).all():
+        return steps, values
+    order = np.lexsort((ids, steps))
+    steps, values = steps[order], values[order]
+    is_last = np.append(steps[1:] != steps[:-1], True)
+    return steps[is_last], values[is_last]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from model_checkpoint.analytics.curve import last_of_each_step
 from model_checkpoint.analytics.engine import Engine, Limits
 from model_checkpoint.analytics.views import checkpoints_table, experiments_table
 from model_checkpoint.database.catalog import Catalog
@@ -24,6 +25,8 @@ __all__ = ["Metrics", "MetricsReader"]
 
 _ALL_STEPS = (0, 2**63 - 1)
 _LAST = "QUALIFY row_number() OVER (PARTITION BY name, split, tags, step ORDER BY id DESC) = 1"
+
+_CURVE = "SELECT step, value, id FROM points WHERE name = ? AND split = ? AND tags = ?"
 
 _SUMMARY = """
     SELECT name, split, tags, count(*) AS count, count(*) FILTER (WHERE NOT isfinite(value)) AS nonfinite,
@@ -153,11 +156,11 @@ class MetricsReader:
         Raises:
             MetricNotFoundError: There is no such series.
         """
-        found = self.metrics(experiment, name, split=split, tags=tags or {})
-        if not len(found):
+        found = self._engine.run(_CURVE, [name, split, tags_text(tags)], experiments=[experiment])
+        if not found.num_rows:
+            self.check_known(experiment, [name])
             raise MetricNotFoundError(name, [f"{key.name}[{key.split}]" for key in self.series(experiment)])
-        columns = found.to_numpy()
-        return columns["step"], columns["value"]
+        return last_of_each_step(*(found[column].to_numpy() for column in ("step", "value", "id")))
 
     def summary(self, experiment: str) -> pa.Table:
         """Totals of each series: count, nonfinite, min, max, mean, std, last, first_step, last_step.

@@ -9,6 +9,7 @@ import pytest
 
 import model_checkpoint as mc
 from model_checkpoint.analytics.compaction import Compactor
+from model_checkpoint.analytics.curve import last_of_each_step
 from model_checkpoint.analytics.engine import Limits
 from model_checkpoint.analytics.reader import MetricsReader
 from model_checkpoint.database import MetricTable
@@ -146,3 +147,16 @@ def test_a_manager_reads_what_it_logs(tmp_path):
         assert ckpts.metrics("loss").to_numpy()["value"].tolist() == [0.5]
         assert ckpts.metrics().to_arrow().num_rows == 1
         assert ckpts.collector.aggregate("loss").last == 0.5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_curve_is_what_a_window_of_the_same_series_is(seed):
+    """Steps in order, and of several values for a step the one that was logged last, whatever the order of the files."""
+    rng = np.random.default_rng(seed)
+    steps, ids = rng.integers(0, 40, 100), rng.permutation(100)
+    values = rng.normal(size=100)
+    expected = {
+        step: value for _, step, value in sorted(zip(ids.tolist(), steps.tolist(), values.tolist(), strict=True))
+    }
+    places, found = last_of_each_step(steps, values, ids)
+    assert list(zip(places.tolist(), found.tolist(), strict=True)) == sorted(expected.items())
