@@ -105,8 +105,9 @@ def details_of(selection: str) -> tuple[str, str, str]:
     )
 
 
-EXPERIMENTS = "SELECT name, created_at, monitor, mode, keep, config FROM experiments ORDER BY created_at, name"
-EXPERIMENT = "SELECT name, created_at, monitor, mode, keep, config FROM experiments WHERE name = :experiment"
+_SETTINGS = "SELECT name, created_at, monitor, mode, keep, config, criterion FROM experiments"
+EXPERIMENTS = f"{_SETTINGS} ORDER BY created_at, name"
+EXPERIMENT = f"{_SETTINGS} WHERE name = :experiment"
 
 NEAREST_STEPS = (
     "SELECT DISTINCT c.step FROM checkpoints AS c WHERE c.experiment = :experiment AND c.state = :state0 "

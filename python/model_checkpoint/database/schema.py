@@ -54,6 +54,7 @@ experiments = Table(
     Column("mode", Text),
     Column("keep", Text),
     Column("config", Text, nullable=False),
+    Column("criterion", Text),
     PrimaryKeyConstraint("name"),
 )
 

@@ -143,6 +143,7 @@ CREATE INDEX ix_metrics_experiment_name_step ON metrics (experiment, name, step)
 INSERT INTO experiments (name, created_at, config) VALUES ('gpt2', 0, '{}');
 INSERT INTO metrics (experiment, name, step, value, time, context) VALUES
     ('gpt2', 'loss', 7, 0.5, 11, '{}'), ('gpt2', 'acc', 7, NULL, 12, '{}'), ('gpt2', 'loss', 3, 1.5, 13, '{}');
+ALTER TABLE experiments DROP COLUMN criterion;
 UPDATE alembic_version SET version_num = '0001'
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import subprocess
 import sys
@@ -33,7 +34,7 @@ def test_migrated_and_created_tables_are_the_same_sql(catalog, tmp_path):
         sql = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
         connection.close()
         return {
-            name: sorted(line.strip().strip(",") for line in text.splitlines() if line.strip())
+            name: sorted(line.strip(" \t,)") for line in re.split(r"\n|, (?=\w+ [A-Z])", text) if line.strip(" \t,)"))
             for name, text in sql
             if name != "alembic_version"
         }
