@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 from model_checkpoint.database import queries
 from model_checkpoint.database.records import AuditEntry, MetricColumns
@@ -72,7 +73,7 @@ class Lookup(ABC):
         scope = {"experiment": experiment}
         with self._snapshot() as fetch:
             places = fetch(queries.places(states=len(states)), scope | state_parameters(states))
-            rows = {name: fetch(queries.VALUES, scope | {"metric": name}) for name in metrics}
+            rows: dict[str, Any] = {name: fetch(queries.VALUES, scope | {"metric": name}) for name in metrics}
         ids, steps, seqs = zip(*places, strict=True) if places else ((), (), ())
         return MetricColumns(ids, steps, seqs, {name: list(map(dict(rows[name]).get, seqs)) for name in rows})
 
