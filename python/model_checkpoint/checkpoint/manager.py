@@ -341,7 +341,7 @@ class CheckpointManager:
         )
 
     def should_stop(self, step: int, metrics: Mapping[str, Any] | None = None) -> Decision:
-        """Whether ``stop_when`` says that training has come to its end, or SIGTERM did (``on_sigterm="flag"``), and why.
+        """Whether ``stop_when`` says that training is at its end, or SIGTERM came (``on_sigterm="flag"``), and why.
 
         A step without any of the rule's metrics is no evaluation. After `resume`, the evaluations until then count:
         those that were logged, and those that checkpoints have.
