@@ -19,6 +19,7 @@ from model_checkpoint.analytics.segment_check import DamagedSegment, find_damage
 from model_checkpoint.database.base_connection import BaseDatabaseConnection
 from model_checkpoint.database.metric_table import MetricTable, SegmentInfo
 from model_checkpoint.errors import CheckpointError, ConfigurationError, DamageWarning, QueryError, StorageError
+from model_checkpoint.monitoring.span import spanned
 from model_checkpoint.utils.optional_import import require
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Engine:
         self._table = MetricTable(catalog)
         self._damaged = damaged
 
+    @spanned("query")
     def run(
         self,
         sql: str,
