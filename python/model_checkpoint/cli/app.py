@@ -24,6 +24,7 @@ COMMANDS = {
     "metrics": "metrics",
     "compare": "compare",
     "query": "query",
+    "perf": "perf",
     "verify": "verify",
     "scrub": "scrub",
     "diff": "diff",
