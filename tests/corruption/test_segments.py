@@ -14,7 +14,9 @@ import model_checkpoint as mc
 from model_checkpoint.analytics.compaction import Compactor
 from model_checkpoint.analytics.reader import MetricsReader
 from model_checkpoint.analytics.segment_check import find_damaged, read_from_device
+from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.database import Catalog, MetricTable
+from model_checkpoint.database.metric_table import SeriesKey
 from tests.harness.damage import flip
 
 POINTS = 30
@@ -30,9 +32,10 @@ def root(memory_path):
 
 
 def log(root, steps):
-    with mc.CheckpointManager(root, experiment="exp", progress=False) as ckpts:
-        for step in steps:
-            ckpts.log(step, loss=1 / (step + 1))
+    with Workspace.open(root) as workspace:
+        workspace.join("exp", monitor=None, mode="min", keep=None)
+        points = [(step, 1 / (step + 1), 1_000_000 * step, None) for step in steps]
+        MetricTable(workspace.catalog).append("exp", {SeriesKey("loss"): points})
 
 
 def compact(root):
@@ -166,11 +169,16 @@ def test_damaged_segments_are_left_out_when_that_is_asked_for(root, damage):
     assert found["metrics"] == {"step": steps, "value": [1 / (step + 1) for step in steps]}
     assert found["curve"][0] == steps
     assert (found["summary"][0]["count"], found["query"][0]["n"]) == (len(steps), len(steps))
+
+
+def test_a_manager_leaves_damaged_segments_out_when_asked(root):
+    """And raises otherwise."""
+    make_writable(root, zero)
     with mc.CheckpointManager(root, experiment="exp", progress=False) as ckpts:
-        with pytest.warns(mc.DamageWarning):
-            assert len(ckpts.metrics("loss", damaged="skip")) == len(steps)
-        with pytest.raises(mc.IntegrityError):
+        with pytest.raises(mc.CorruptionError):
             ckpts.metrics("loss")
+        with pytest.warns(mc.DamageWarning):
+            assert len(ckpts.metrics("loss", damaged="skip")) == 2 * POINTS
 
 
 def make_writable(root, damage):
@@ -205,14 +213,14 @@ def test_damage_that_comes_later_is_found_too(root):
 
 
 def test_compaction_goes_on_beside_a_damaged_segment(root):
-    """It is neither merged nor removed, points move as ever, and logging raises nothing."""
-    path = make_writable(root, zero)
-    for number in range(8):
-        log(root, range(100 + number, 101 + number))
-        done = compact(root)
-    assert done.merged == 10
-    assert done.damaged == (str(path.relative_to(root)),)
-    assert [segment.points for segment in listed(root) if root / segment.path != path] == [2 * POINTS + 8]
+    """It is neither merged nor removed; the others are, and points move as ever."""
+    path, done = make_writable(root, zero), []
+    for step in range(100, 106):
+        log(root, [step])
+        done.append(compact(root))
+    assert [one.points for one in done] == [1] * 6
+    assert (done[-1].merged, done[-1].damaged) == (8, (str(path.relative_to(root)),))
+    assert [segment.points for segment in listed(root)] == [2 * POINTS + 6, POINTS]
     assert path.exists()
     with pytest.raises(mc.CorruptionError, match=path.name):
         answers(root)
