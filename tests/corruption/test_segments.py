@@ -15,6 +15,8 @@ from model_checkpoint.analytics.compaction import Compactor
 from model_checkpoint.analytics.reader import MetricsReader
 from model_checkpoint.analytics.segment_check import find_damaged, read_from_device
 from model_checkpoint.checkpoint.workspace import Workspace
+from model_checkpoint.cli.app import run
+from model_checkpoint.cli.exit_codes import ExitCode
 from model_checkpoint.database import Catalog, MetricTable
 from model_checkpoint.database.metric_table import SeriesKey
 from tests.harness.damage import flip
@@ -233,3 +235,37 @@ def test_a_sound_segment_is_read_from_its_device(root):
     flip(root / segment.path, 500)
     with pytest.raises(mc.CorruptionError, match=r"SHA-256 is .*rule='digest'"):
         read_from_device(str(root), segment)
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [["metrics", "exp"], ["query", "SELECT count(*) AS n FROM metrics"]])
+def test_commands_name_a_damaged_segment_or_leave_it_out(root, capsys, command):
+    """Exit code 4 and its path; with --skip-damaged the rest is shown, and a warning tells of it."""
+    path = make_writable(root, zero)
+    assert run(["-C", str(root), *command]) == ExitCode.INTEGRITY
+    assert path.name in capsys.readouterr().err
+    with pytest.warns(mc.DamageWarning, match=path.name):
+        assert run(["-C", str(root), *command, "--skip-damaged"]) == ExitCode.OK
+    assert "60" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", [zero, lambda path, _other: path.unlink()], ids=["zeroed", "gone"])
+@pytest.mark.parametrize("command", [["verify", "--all"], ["scrub"]], ids=lambda command: command[0])
+def test_verify_and_scrub_read_segments_too(root, capsys, command, damage):
+    """They say how many are sound; a damaged one is named, and ends them with exit code 4."""
+    assert run(["-C", str(root), *command]) == ExitCode.OK
+    assert "3 segments of metrics" in capsys.readouterr().out
+    path = make_writable(root, damage)
+    assert run(["-C", str(root), *command]) == ExitCode.INTEGRITY
+    assert path.name in capsys.readouterr().out
+
+
+def test_the_doctor_misses_a_segment(root, capsys):
+    """Without reading them: it looks whether each is there, in its size."""
+    run(["-C", str(root), "doctor"])
+    assert "3 segments, 90 points" in capsys.readouterr().out
+    path = make_writable(root, truncate)
+    assert run(["-C", str(root), "doctor"]) == ExitCode.FAILED
+    assert path.name[:20] in capsys.readouterr().out

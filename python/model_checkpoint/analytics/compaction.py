@@ -28,7 +28,8 @@ from model_checkpoint.analytics.segment import (
     write_segment,
 )
 from model_checkpoint.analytics.segment_check import find_damaged
-from model_checkpoint.database.metric_table import MetricTable, SegmentInfo, SeriesKey
+from model_checkpoint.database.metric_table import MetricTable, SeriesKey
+from model_checkpoint.database.records import SegmentInfo
 from model_checkpoint.errors import IntegrityError
 from model_checkpoint.storage.durable import make_directories
 from model_checkpoint.storage.names import METRICS_NAME

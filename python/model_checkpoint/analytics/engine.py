@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from model_checkpoint.analytics.segment import COLUMNS, points_table
 from model_checkpoint.analytics.segment_check import DamagedSegment, find_damaged
 from model_checkpoint.database.base_connection import BaseDatabaseConnection
-from model_checkpoint.database.metric_table import MetricTable, SegmentInfo
+from model_checkpoint.database.metric_table import MetricTable
+from model_checkpoint.database.records import SegmentInfo
 from model_checkpoint.errors import CheckpointError, ConfigurationError, DamageWarning, QueryError, StorageError
 from model_checkpoint.monitoring.span import spanned
 from model_checkpoint.utils.optional_import import require

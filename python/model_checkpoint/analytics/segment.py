@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from model_checkpoint.database.metric_table import HotPoint, SegmentInfo, SeriesKey
+from model_checkpoint.database.metric_table import HotPoint, SeriesKey
+from model_checkpoint.database.records import SegmentInfo
 from model_checkpoint.errors import CorruptionError, FormatError
 from model_checkpoint.storage.names import METRICS_NAME
 from model_checkpoint.utils.atomic_file import replace_bytes

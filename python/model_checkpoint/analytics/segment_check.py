@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from model_checkpoint.database.metric_table import SegmentInfo
+from model_checkpoint.database.records import SegmentInfo
 from model_checkpoint.errors import CorruptionError, IntegrityError, StorageError
 from model_checkpoint.utils.regular_file import RegularFile, open_regular, read_fully
 from model_checkpoint.utils.uncached import blocks_around_cache, is_unreadable, way_around_cache

@@ -27,6 +27,7 @@ __all__ = [
     "OF_STEP",
     "OF_STEP_AND_PREFIX",
     "REVISION",
+    "SEGMENTS",
     "TABLES",
     "VALUES",
     "WITH_ALIASES",
@@ -109,6 +110,8 @@ def details_of(selection: str) -> tuple[str, str, str]:
 _SETTINGS = "SELECT name, created_at, monitor, mode, keep, config, criterion FROM experiments"
 EXPERIMENTS = f"{_SETTINGS} ORDER BY created_at, name"
 EXPERIMENT = f"{_SETTINGS} WHERE name = :experiment"
+
+SEGMENTS = "SELECT path, experiment, points, first_step, last_step, nbytes, digest FROM metric_segments ORDER BY path"
 
 NEAREST_STEPS = (
     "SELECT DISTINCT c.step FROM checkpoints AS c WHERE c.experiment = :experiment AND c.state = :state0 "
