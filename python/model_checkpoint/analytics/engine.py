@@ -17,6 +17,7 @@ from model_checkpoint.analytics.segment import COLUMNS, points_table
 from model_checkpoint.database.base_connection import BaseDatabaseConnection
 from model_checkpoint.database.metric_table import MetricTable, SegmentInfo
 from model_checkpoint.errors import CorruptionError, QueryError, StorageError
+from model_checkpoint.monitoring.span import spanned
 from model_checkpoint.utils.optional_import import require
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Engine:
         self._catalog = catalog
         self._table = MetricTable(catalog)
 
+    @spanned("query")
     def run(
         self,
         sql: str,
