@@ -279,16 +279,18 @@ class CheckpointManager:
         tags: Mapping[str, str] | None = None,
         first_step: int = 0,
         last_step: int = 2**63 - 1,
+        damaged: Literal["raise", "skip"] = "raise",
     ) -> Metrics:
         """What was logged for the experiment, by whatever process; see `MetricsReader.metrics`.
 
         Raises:
             MetricNotFoundError: Nothing was logged under one of the names.
+            CorruptionError: A segment is damaged or gone, and ``damaged`` is ``"raise"``.
             MissingDependencyError: The extra ``analytics`` is not installed.
         """
         self._enter()
         self._metrics.flush()
-        reader = MetricsReader(self._workspace.store.root, self._workspace.catalog)
+        reader = MetricsReader(self._workspace.store.root, self._workspace.catalog, damaged=damaged)
         with self._timekeeper.query():
             return reader.metrics(
                 self._experiment.name, *names, split=split, tags=tags, first_step=first_step, last_step=last_step
@@ -341,7 +343,7 @@ class CheckpointManager:
         )
 
     def should_stop(self, step: int, metrics: Mapping[str, Any] | None = None) -> Decision:
-        """Whether ``stop_when`` says that training has come to its end, or SIGTERM did (``on_sigterm="flag"``), and why.
+        """Whether ``stop_when`` says that training is at its end, or SIGTERM came (``on_sigterm="flag"``), and why.
 
         A step without any of the rule's metrics is no evaluation. After `resume`, the evaluations until then count:
         those that were logged, and those that checkpoints have.

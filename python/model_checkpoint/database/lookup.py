@@ -116,6 +116,11 @@ class Lookup(ABC):
                 return read_audit(fetch(queries.AUDIT_LOG, {"limit": bound}))
             return read_audit(fetch(queries.AUDIT_LOG_OF_CHECKPOINT, {"id": checkpoint, "limit": bound}))
 
+    def actions(self, action: str) -> tuple[AuditEntry, ...]:
+        """What the audit log has of one kind of action, oldest first."""
+        with self._snapshot() as fetch:
+            return read_audit(fetch(queries.AUDIT_LOG_OF_ACTION, {"action": action}))
+
 
 def get_checkpoint(fetch: Fetch, checkpoint: str) -> CheckpointInfo:
     """`Lookup.get`, inside a transaction."""

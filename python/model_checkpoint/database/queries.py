@@ -12,6 +12,7 @@ from model_checkpoint.types import Mode
 
 __all__ = [
     "AUDIT_LOG",
+    "AUDIT_LOG_OF_ACTION",
     "AUDIT_LOG_OF_CHECKPOINT",
     "BY_ALIAS",
     "BY_ID",
@@ -115,6 +116,7 @@ NEAREST_STEPS = (
 )
 
 AUDIT_LOG = "SELECT at, action, checkpoint, actor, details FROM audit_log ORDER BY id DESC LIMIT :limit"
+AUDIT_LOG_OF_ACTION = "SELECT at, action, checkpoint, actor, details FROM audit_log WHERE action = :action ORDER BY id"
 AUDIT_LOG_OF_CHECKPOINT = (
     "SELECT at, action, checkpoint, actor, details FROM audit_log WHERE checkpoint = :id ORDER BY id DESC LIMIT :limit"
 )
