@@ -90,7 +90,7 @@ def build() -> list[NativeTarget]:
     clang = _clang()
     preset, options = ("asan", []) if clang is None else ("fuzz", [f"-DCMAKE_CXX_COMPILER={clang}"])
     programs = [f"{name}_fuzz" for name in _PROMISES]
-    for command in (["--preset", preset, *options], ["--build", "--preset", preset, "--target", *programs]):
+    for command in (["--fresh", "--preset", preset, *options], ["--build", "--preset", preset, "--target", *programs]):
         subprocess.run(["cmake", *command], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
     return [_target(preset, name) for name in _PROMISES]
 
