@@ -108,7 +108,7 @@ def leftovers(root: str) -> list[str]:
     """What is in a store and belongs to nothing."""
     with Workspace.open(root) as workspace:
         infos = workspace.catalog.list(states=tuple(CheckpointState))
-    ours = {"catalog.db", "catalog.db-journal", ".staging", ".trash"}
+    ours = {"catalog.db", "catalog.db-journal", ".staging", ".trash", ".timings.jsonl"}
     for experiment in EXPERIMENTS:
         ours |= {experiment} | {
             f"{experiment}/{name}" for name in ("experiment.json", ".annotations", ".annotations/.lock")

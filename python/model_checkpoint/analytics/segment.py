@@ -31,7 +31,7 @@ __all__ = ["COLUMNS", "Segment", "is_segment_name", "points_table", "read_replac
 COLUMNS = (*SeriesKey._fields, "step", "value", "time", "epoch", "id")
 _KEY = b"mckpt.segment"
 _NAME = re.compile(r"points-[0-9]+-[0-9]+-[0-9a-f]{16}\.parquet")
-_ROW_GROUP = 64 * 1024
+_ROW_GROUP = 122_880  # what DuckDB works on at once
 
 
 @dataclass(frozen=True, slots=True)

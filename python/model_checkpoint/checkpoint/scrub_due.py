@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from model_checkpoint.analytics.finding import find
 from model_checkpoint.checkpoint.scrub_journal import read_journal
 from model_checkpoint.checkpoint.scrub_order import scrub_order
 from model_checkpoint.checkpoint.workspace import Workspace
@@ -65,7 +66,7 @@ def due(
     for name in [info.name for info in workspace.catalog.experiments()] if experiment is None else [experiment]:
         workspace.reconcile(name)
     if refs:
-        named = [workspace.catalog.resolve(ref, experiment, states=_STATES) for ref in refs]
+        named = [find(workspace.catalog, ref, experiment, states=_STATES) for ref in refs]
         checkpoints = tuple({info.id: info for info in named}.values())
     else:
         checkpoints = workspace.catalog.list(experiment, states=_STATES)

@@ -9,6 +9,7 @@ import shutil
 
 from model_checkpoint import _native
 from model_checkpoint.errors import FormatError, StorageError
+from model_checkpoint.monitoring.span import span, spanned
 from model_checkpoint.utils.regular_file import close_written, open_regular, read_fully, write_fully
 from model_checkpoint.utils.storage_errors import storage_errors
 
@@ -23,6 +24,7 @@ __all__ = [
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 
 
+@spanned("fsync")
 def sync_directory(path: str) -> bool:
     """Make the names in a directory durable. False where the file system cannot do it (some network ones).
 
@@ -48,7 +50,8 @@ def write_new(path: str, data: bytes) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
             write_fully(fd, data, 0, path)
-            _native.sync_file(fd, path)
+            with span("fsync"):
+                _native.sync_file(fd, path)
         finally:
             close_written(fd, path)
 
