@@ -91,7 +91,9 @@ class PreparedFile:
         offset = self.template.nbytes
         with contextlib.closing(batches(self._parts(sources))) as made:
             for batch in made:
-                result = _native.write_segments(fd, path, batch.buffers, batch.names, data_offset=offset)
+                with span("write") as call:
+                    result = _native.write_segments(fd, path, batch.buffers, batch.names, data_offset=offset)
+                    call.divide(result.stage_seconds)
                 way = "directly" if result.direct else "through the page cache"
                 _log.debug("%s: wrote %d bytes %s", path, result.nbytes, way)
                 tables.append(result.table)
