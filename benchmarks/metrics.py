@@ -206,7 +206,8 @@ def fill(root: str, points: int) -> int:
         keys = [SeriesKey(f"metric{n:02}") for n in range(SERIES)]
         for number, points_table in enumerate(segments(points), start=1):
             info = write_segment(root, "exp", points_table)
-            table.adopt_segment(info, keys=keys, last_id=number * 1_000_000, held=(), replaced=())
+            listed = [segment.path for segment in table.segments()]
+            table.adopt_segment(info, keys=keys, last_id=number * 1_000_000, held=(), replaced=(), expected=listed)
             nbytes += info.nbytes
     return nbytes
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -15,6 +16,7 @@ from model_checkpoint.analytics.compaction import Compactor
 from model_checkpoint.analytics.engine import Engine
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.database import MetricTable
+from tests.harness.metric_kills import OPERATIONS
 
 pytestmark = pytest.mark.crash
 
@@ -92,3 +94,118 @@ def test_a_killed_process_loses_only_what_it_had_not_written_yet(tmp_path, trial
     )
     assert lost == 0
     assert steps, "nothing was ever written"
+
+
+# --- kills at system calls --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ask_metrics(nursery):
+    """Asks for a function of `tests.harness.metric_kills`."""
+    nursery.ask("tests.harness.metric_kills", "warm_up")
+    return partial(nursery.ask, "tests.harness.metric_kills")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_kill_at_any_system_call_of_a_compaction_loses_and_doubles_nothing(ask_metrics, scale, evidence, operation):
+    """Readers see each point once, at once and after the next compaction, and nothing is left behind."""
+    which = "every" if scale == "full" else "changes"
+    length = ask_metrics("count", operation=operation, which=which)
+    numbers = sorted({1 + round(i * (length - 1) / 5) for i in range(6)}) if scale == "ci" else range(1, length + 3)
+    done, violations = 0, []
+    for number in numbers:
+        call, problems = ask_metrics("kill_at", operation=operation, at=number, which=which)
+        done += call is not None
+        violations += [f"killed at call {number}, {call}: {problem}" for problem in problems]
+    calls = "system call" if scale == "full" else "system call that changes files"
+    evidence(
+        threat=f"a kill at {'one' if scale == 'ci' else 'every'} {calls} of {operation}",
+        promise="Each point is read exactly once, at once and after the next compaction, and nothing is left behind",
+        trials=done,
+        unit="kills",
+        violations=len(violations),
+        detail=f"left alone, it makes {length} such calls",
+        exhaustive=scale != "ci",
+    )
+    assert violations == []
+    assert done >= len(numbers) * 8 // 10
+
+
+# --- several at once --------------------------------------------------------------------------------------------------
+
+APPENDER = """
+import os, sys
+from model_checkpoint.checkpoint.workspace import Workspace
+from model_checkpoint.database import MetricTable
+from model_checkpoint.database.metric_table import SeriesKey
+
+with Workspace.open(sys.argv[1]) as workspace:
+    workspace.join("exp", monitor=None, mode="min", keep=None)
+    table, step = MetricTable(workspace.catalog), int(sys.argv[2])
+    while True:
+        table.append("exp", {SeriesKey("loss"): [(n, float(n), n, None) for n in range(step, step + 20)]})
+        step += 20
+        os.write(1, f"{step}\\n".encode())
+"""
+COMPACTOR = """
+import os, sys
+from model_checkpoint.analytics.compaction import Compactor
+from model_checkpoint.checkpoint.workspace import Workspace
+from model_checkpoint.database import MetricTable
+
+with Workspace.open(sys.argv[1]) as workspace:
+    compactor = Compactor(workspace.store.root, MetricTable(workspace.catalog))
+    while True:
+        compactor.compact("exp", least=20)
+        os.write(1, b"compacted\\n")
+"""
+
+
+def start(program, *arguments):
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_two_compactors_that_are_killed_leave_each_point_once(memory_path, trials, evidence):
+    """Whoever reads meanwhile sees each point that was written exactly once; so does who reads in the end."""
+    rng, kills, written, reads = random.Random(11), trials(ci=3, proof=30, full=200), 0, 0
+    with Workspace.open(memory_path) as workspace:
+        workspace.join("exp", monitor=None, mode="min", keep=None)
+        engine = Engine(workspace.store.root, workspace.catalog)
+
+        def read():
+            return engine.run("SELECT step FROM points ORDER BY id", experiments=["exp"])["step"].to_pylist()
+
+        for _ in range(kills):
+            appender = start(APPENDER, memory_path, written)
+            compactors = [start(COMPACTOR, memory_path) for _ in range(2)]
+            for process in (appender, *compactors):  # all are at work now
+                assert process.stdout.readline(), process.stderr.read()
+            until = time.monotonic() + rng.uniform(0.05, 0.5)
+            while time.monotonic() < until:
+                steps = read()
+                assert steps == list(range(len(steps))), "doubled, lost or out of order"
+                reads += 1
+            for process in rng.sample([appender, *compactors], 3):
+                process.kill()
+            said, _ = appender.communicate()
+            for process in compactors:
+                _, complaints = process.communicate()
+                assert complaints == ""
+            acknowledged = int(said.split()[-1]) if said.split() else written
+            written = len(read())
+            assert read() == list(range(written))
+            assert written >= acknowledged
+        Compactor(workspace.store.root, MetricTable(workspace.catalog)).compact("exp")
+        assert read() == list(range(written))
+        there = {path.name for path in (memory_path / "exp" / ".metrics").glob("*.parquet")}
+        segments = MetricTable(workspace.catalog).segments("exp")
+        assert there == {os.path.basename(segment.path) for segment in segments}
+    evidence(
+        threat="two compactors and a logger at once, all killed at a random moment",
+        promise="Each point that was written is read exactly once, meanwhile and afterwards",
+        trials=kills,
+        unit="kills",
+        violations=0,
+        detail=f"{written:,} points in {len(segments)} segments; read {reads:,} times meanwhile",
+    )

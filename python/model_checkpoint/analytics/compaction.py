@@ -1,6 +1,6 @@
 """How points move from the catalog to segments, each exactly once, whatever dies in between.
 
-    1. Settle what an earlier compaction has left: see `settle`.
+    1. Settle what an earlier compaction has left: see `settlement`.
     2. Take points of the experiment, oldest first.
     3. Write them to a new segment and sync it. Nobody reads it: the catalog does not list it.
     4. In one transaction, list the segment and delete its points from the table, if the table still has exactly them.
@@ -12,32 +12,25 @@ ones, then these are removed. The new one names what it replaces.
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from model_checkpoint.analytics.segment import (
-    Segment,
-    is_segment_name,
-    points_table,
-    read_replaced,
-    read_segment,
-    write_segment,
-)
+from model_checkpoint.analytics.segment import points_table, read_segment, write_segment
 from model_checkpoint.analytics.segment_check import find_damaged
-from model_checkpoint.database.metric_table import MetricTable, SeriesKey
+from model_checkpoint.analytics.settlement import Settlement, remove_segment
+from model_checkpoint.database.metric_table import MetricTable
 from model_checkpoint.database.records import SegmentInfo
-from model_checkpoint.errors import IntegrityError
+from model_checkpoint.errors import StorageError
 from model_checkpoint.storage.durable import make_directories
 from model_checkpoint.storage.names import METRICS_NAME
 from model_checkpoint.utils.optional_import import require
-from model_checkpoint.utils.storage_errors import storage_errors
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 __all__ = ["Compacted", "Compactor"]
 
@@ -104,32 +97,17 @@ class Compactor:
         return Compacted(sum(segment.points for segment in written), tuple(written), merged, damaged)
 
     def settle(self, experiment: str) -> tuple[str, ...]:
-        """Decide about segments that the catalog does not list: a process died, or the catalog is new or an older one.
-
-        What a listed one replaces is removed. The others are listed, and the points that they hold deleted from the
-        catalog, if they are there: those with the same id, series, step and time.
+        """Decide about segments that the catalog does not list: see `settlement`.
 
         Returns:
-            Paths of segments that are damaged. They are left alone.
+            Paths of segments that are damaged, and were left alone.
+
+        Raises:
+            MissingDependencyError: pyarrow is not installed.
+            StorageError: The file system failed; no point is lost.
+            CatalogError: The catalog failed; no point is lost.
         """
-        listed = {segment.path for segment in self._table.segments(experiment)}
-        unlisted = [path for path in self._paths(experiment) if path not in listed]
-        if not unlisted:
-            return ()
-        replaced = self._replaced_by(listed)
-        damaged = []
-        for path in sorted(unlisted):
-            if path in replaced:
-                self._remove(path)
-                continue
-            try:
-                segment = read_segment(self._root, path)
-            except IntegrityError as error:
-                _log.warning("metrics: %s", error)
-                damaged.append(path)
-            else:
-                self._adopt(segment)
-        return tuple(damaged)
+        return Settlement(self._root, self._table, experiment).run()
 
     # --- moving -------------------------------------------------------------------------------------------------------
 
@@ -163,7 +141,12 @@ class Compactor:
         """Merge small segments; yields those that are gone."""
         arrow: Any = require("pyarrow", extra="analytics")
         for group in _groups(segments):
-            tables = [read_segment(self._root, segment.path).table for segment in group]
+            try:
+                tables = [read_segment(self._root, segment.path).table for segment in group]
+            except StorageError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+                return  # somebody else merges them
             names = [os.path.basename(segment.path) for segment in group]
             unified = arrow.concat_tables(tables).unify_dictionaries()
             merged = write_segment(self._root, experiment, unified, replaces=names)
@@ -171,50 +154,13 @@ class Compactor:
                 self._remove_unlisted(merged)
                 return
             for segment in group:
-                self._remove(segment.path)
+                remove_segment(self._root, segment.path)
                 yield segment.path
-
-    # --- settling -----------------------------------------------------------------------------------------------------
-
-    def _adopt(self, segment: Segment) -> None:
-        points = self._table.points(segment.info.experiment)
-        hot = points_table(points, self._table.series(segment.info.experiment))
-        names = segment.table.group_by(list(SeriesKey._fields)).aggregate([])
-        self._table.adopt_segment(
-            segment.info,
-            keys=[SeriesKey(**row) for row in names.to_pylist()],
-            last_id=segment.last_id,
-            held=_held(hot, segment.table),
-            replaced=segment.replaces,
-        )
-        for path in segment.replaces:
-            self._remove(path)
-
-    def _replaced_by(self, paths: Iterable[str]) -> set[str]:
-        """What segments were merged from, as far as they can be read."""
-        found: set[str] = set()
-        for path in paths:
-            with contextlib.suppress(IntegrityError, FileNotFoundError):
-                found.update(read_replaced(self._root, path))
-        return found
-
-    def _paths(self, experiment: str) -> list[str]:
-        directory = os.path.join(self._root, experiment, METRICS_NAME)
-        with storage_errors("cannot list the segments", directory):
-            try:
-                names = os.listdir(directory)
-            except FileNotFoundError:
-                return []
-        return [f"{experiment}/{METRICS_NAME}/{name}" for name in names if is_segment_name(name)]
 
     def _remove_unlisted(self, segment: SegmentInfo) -> None:
         """Remove what lost a race, unless the winner made the very same: then both have one name."""
         if segment.path not in {listed.path for listed in self._table.segments(segment.experiment)}:
-            self._remove(segment.path)
-
-    def _remove(self, path: str) -> None:
-        with storage_errors("cannot remove the segment", path), contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(self._root, path))
+            remove_segment(self._root, segment.path)
 
 
 def _groups(segments: Sequence[SegmentInfo]) -> Iterator[list[SegmentInfo]]:
@@ -228,10 +174,3 @@ def _groups(segments: Sequence[SegmentInfo]) -> Iterator[list[SegmentInfo]]:
         group.append(segment)
     if len(group) >= _MERGED:
         yield group
-
-
-def _held(hot: pa.Table, segment: pa.Table) -> list[int]:
-    """Ids of the points of the catalog that a segment holds, too: the same id, series, step and microsecond."""
-    columns = [*SeriesKey._fields, "step", "time", "id"]
-    both = hot.join(segment.select(columns), keys=columns, join_type="left semi")
-    return sorted(both["id"].to_pylist())

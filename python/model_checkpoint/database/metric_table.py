@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import fields
 from typing import Any, NamedTuple, TypeAlias
@@ -143,7 +143,8 @@ class MetricTable:
         last_id: int,
         held: Iterable[int],
         replaced: Iterable[str],
-    ) -> None:
+        expected: Collection[str],
+    ) -> bool:
         """List a segment that exists, delete those points from the table that it holds, and never give out its ids.
 
         Args:
@@ -152,16 +153,24 @@ class MetricTable:
             last_id: The largest id in it.
             held: Ids of the points in the table that are in the segment, too.
             replaced: Paths of segments whose points are in it; they are listed no more.
+            expected: Paths of all segments of the experiment that are listed so far.
+
+        Returns:
+            Whether that is so: false, and nothing was changed, if other segments are listed than was expected.
 
         Raises:
             CatalogError: The catalog does not know the experiment, or failed.
         """
+        listed = select(metric_segments.c.path).where(metric_segments.c.experiment == segment.experiment)
         with self._database.write() as connection:
+            if set(connection.execute(listed).scalars()) != set(expected):
+                return False
             _delete_points(connection, held)
             connection.execute(delete(metric_segments).where(metric_segments.c.path.in_(tuple(replaced))))
             numbers = self._numbers(connection, segment.experiment, set(keys))
             _raise_id(connection, next(iter(numbers.values())), last_id)
             connection.execute(insert(metric_segments).values(_segment_row(segment)))
+            return True
 
     def replace_segments(self, old: Sequence[SegmentInfo], new: SegmentInfo) -> bool:
         """List one segment instead of several that it holds the points of.

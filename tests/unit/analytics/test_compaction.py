@@ -177,13 +177,16 @@ def test_small_segments_are_merged(store, monkeypatch, dies):
     if dies is None:
         assert store.compactor.compact("exp").merged == 8
     else:
-        name = {"replace": "replace_segments", "remove": "_remove"}[dies]
+        place, name = {
+            "replace": (MetricTable, "replace_segments"),
+            "remove": (compaction, "remove_segment"),
+        }[dies]
 
         def fail(*_args, **_kwargs):
             raise CatalogError("died")
 
         with monkeypatch.context() as patch:
-            patch.setattr(MetricTable if dies == "replace" else Compactor, name, fail)
+            patch.setattr(place, name, fail)
             with pytest.raises(CatalogError):
                 store.compactor.compact("exp")
         store.check()
@@ -269,3 +272,91 @@ def test_a_listed_segment_that_is_gone_is_named(store):
     (store.directory / name).unlink()
     with pytest.raises(CorruptionError, match=name):
         store.found()
+
+
+def test_a_segment_whose_points_another_compactor_has_moved_is_removed(store):
+    """It was written, and never listed, by one that was overtaken and died: its points count once."""
+    store.log(range(20))
+    points = store.table.points("exp")
+    table = points_table(points, store.table.series("exp"))
+    store.compactor.compact("exp")
+    write_segment(store.root, "exp", table.slice(5))  # the same points, in another segment
+    assert len(store.segments()) == 2
+    assert store.compactor.settle("exp") == ()
+    store.check()
+    assert len(store.segments()) == 1
+
+
+def test_a_segment_with_points_that_are_nowhere_else_is_kept_as_far_as_that(store):
+    """Some of its points are in a listed segment: only the others are listed, in a segment of their own."""
+    store.log(range(10))
+    store.directory.mkdir(parents=True)
+    hot = store.table.points("exp")
+    store.log(range(10, 20))
+    whole = points_table(store.table.points("exp"), store.table.series("exp"))
+    store.table.list_segment(
+        write_segment(store.root, "exp", points_table(hot, store.table.series("exp"))), first_id=1, last_id=10
+    )
+    write_segment(store.root, "exp", whole)
+    with store.catalog.write() as connection:
+        connection.exec_driver_sql("DELETE FROM metrics")
+    store.compactor.settle("exp")
+    store.check()
+    assert sorted(segment.points for segment in store.table.segments("exp")) == [10, 10]
+    assert len(store.segments()) == 2
+
+
+def test_a_segment_that_is_being_listed_may_be_adopted_by_another_compactor(store, monkeypatch):
+    """Whoever comes second finds it listed, and nothing is doubled or removed."""
+    store.log(range(20))
+    list_segment = MetricTable.list_segment
+
+    def overtaken(*args, **kwargs):
+        monkeypatch.setattr(MetricTable, "list_segment", list_segment)
+        Compactor(store.root, store.table).settle("exp")
+        return list_segment(*args, **kwargs)
+
+    monkeypatch.setattr(MetricTable, "list_segment", overtaken)
+    store.compactor.compact("exp")
+    store.check()
+    assert len(store.segments()) == 1
+
+
+def test_an_adoption_that_is_overtaken_begins_again(store, monkeypatch):
+    """The owner lists it, and merges it away, between the look at the list and the adoption."""
+    for number in range(7):
+        store.log(range(number * 10, number * 10 + 10))
+        store.compactor.compact("exp")
+    store.log(range(70, 80))
+    points = store.table.points("exp")
+    segment = write_segment(store.root, "exp", points_table(points, store.table.series("exp")))
+    adopt = MetricTable.adopt_segment
+
+    def overtaken(*args, **kwargs):
+        monkeypatch.setattr(MetricTable, "adopt_segment", adopt)
+        assert store.table.list_segment(segment, first_id=points[0][0], last_id=points[-1][0])
+        store.log([80])
+        store.compactor.compact("exp")
+        return adopt(*args, **kwargs)
+
+    monkeypatch.setattr(MetricTable, "adopt_segment", overtaken)
+    Compactor(store.root, store.table).settle("exp")
+    store.check()
+    assert len(store.segments()) == len(store.table.segments("exp"))
+
+
+def test_an_unlisted_segment_beside_a_damaged_one_is_left_alone(store):
+    """Nobody can tell whether its points are in the damaged one."""
+    store.log(range(20))
+    table = points_table(store.table.points("exp"), store.table.series("exp"))
+    store.compactor.compact("exp")
+    (listed,) = store.segments()
+    other = write_segment(store.root, "exp", table.slice(5))
+    sound = (store.directory / listed).read_bytes()
+    (store.directory / listed).write_bytes(b"x" * len(sound))
+    assert store.compactor.settle("exp") == (other.path,)
+    (store.directory / listed).unlink()
+    assert store.compactor.settle("exp") == (other.path,)
+    (store.directory / listed).write_bytes(sound)
+    assert store.compactor.settle("exp") == ()
+    store.check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+from functools import partial
 
 import pytest
 
@@ -116,7 +117,10 @@ def test_segments_are_replaced_together_or_not_at_all(table):
 
 def test_adopting_makes_series_and_keeps_ids_apart(table):
     """A segment of a lost catalog is listed with its series; the points that come have ids above its own."""
-    table.adopt_segment(segment(2), keys=[LOSS, ACCURACY], last_id=1000, held=(), replaced=())
+    adopt = partial(table.adopt_segment, segment(2), keys=[LOSS, ACCURACY], last_id=1000, held=(), replaced=())
+    assert not adopt(expected=["gpt2/.metrics/another.parquet"])
+    assert table.segments() == ()
+    assert adopt(expected=[])
     assert set(table.series("gpt2").values()) == {LOSS, ACCURACY}
     assert table.count("gpt2") == 0
     table.append("gpt2", {LOSS: [(0, 1.0, 0, None)]})
