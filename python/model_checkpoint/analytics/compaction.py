@@ -31,6 +31,7 @@ from model_checkpoint.database.metric_table import MetricTable, SegmentInfo, Ser
 from model_checkpoint.errors import IntegrityError
 from model_checkpoint.storage.durable import make_directories
 from model_checkpoint.storage.names import METRICS_NAME
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.optional_import import require
 from model_checkpoint.utils.storage_errors import storage_errors
 
@@ -183,7 +184,7 @@ class Compactor:
         directory = os.path.join(self._root, experiment, METRICS_NAME)
         with storage_errors("cannot list the segments", directory):
             try:
-                names = os.listdir(directory)
+                names = real_path.names(directory)
             except FileNotFoundError:
                 return []
         return [f"{experiment}/{METRICS_NAME}/{name}" for name in names if is_segment_name(name)]
@@ -195,7 +196,7 @@ class Compactor:
 
     def _remove(self, path: str) -> None:
         with storage_errors("cannot remove the segment", path), contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(self._root, path))
+            real_path.unlink(os.path.join(self._root, path))
 
 
 def _groups(segments: Sequence[SegmentInfo]) -> Iterator[list[SegmentInfo]]:

@@ -100,7 +100,7 @@ def write_segment(root: str, experiment: str, table: pa.Table, *, replaces: Sequ
     digest = hashlib.sha256(data).hexdigest()
     first_id, last_id = _bounds(table, "id")
     path = f"{experiment}/{METRICS_NAME}/points-{first_id}-{last_id}-{digest[:16]}.parquet"
-    replace_bytes(os.path.join(root, path), data)
+    replace_bytes(os.path.join(root, path), data, nofollow=True)
     first_step, last_step = _bounds(table, "step")
     return SegmentInfo(path, experiment, table.num_rows, first_step, last_step, len(data), digest)
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from types import MappingProxyType, TracebackType
 from typing import Self
 
+from model_checkpoint import _native
 from model_checkpoint.analytics.compaction import Compactor
 from model_checkpoint.database.catalog import Catalog
 from model_checkpoint.database.metric_table import MetricTable
@@ -28,6 +29,7 @@ from model_checkpoint.storage.names import check_experiment, parse_checkpoint_na
 from model_checkpoint.storage.scan import StoreScan, open_at
 from model_checkpoint.storage.store import Store
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo, Mode
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.clock import utc_now
 from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.storage_errors import storage_errors
@@ -220,7 +222,7 @@ class Workspace:
     def _paths(self, experiment: str) -> set[str]:
         directory = os.path.join(self.store.root, experiment)
         with storage_errors("cannot list the experiment", directory):
-            names = os.listdir(directory)
+            names = real_path.names(directory)
         return {f"{experiment}/{name}" for name in names if parse_checkpoint_name(name) is not None}
 
     def _adopt(self, path: str) -> None:
@@ -327,7 +329,7 @@ def _settle_metrics(store: Store, catalog: Catalog) -> None:
 def _alone_in(directory: str) -> Iterator[None]:
     """Keep other processes of this kind out, as far as the file system has locks."""
     with storage_errors("cannot lock the store", directory):
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = _native.open_directory(directory, readable=True)
     try:
         with suppress(OSError):  # no locks here: at worst the catalog is rebuilt twice
             fcntl.flock(fd, fcntl.LOCK_EX)

@@ -63,7 +63,7 @@ def _inspect(target: Target) -> list[FileReport]:
     if target.is_file:
         return [inspect_file(target.path)]
     contents = open_contents(target.path)
-    return [inspect_file(os.path.join(target.path, name), nofollow=True) for name in contents.tensor_files]
+    return [inspect_file(os.path.join(contents.directory, name), nofollow=True) for name in contents.tensor_files]
 
 
 def _matching(report: FileReport, pattern: str) -> list[TensorInfo]:

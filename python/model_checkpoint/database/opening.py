@@ -12,6 +12,7 @@ from model_checkpoint.database.base_connection import BaseDatabaseConnection
 from model_checkpoint.database.listing import CATALOG_NAME
 from model_checkpoint.database.revision import is_current, no_catalog
 from model_checkpoint.errors import StorageError
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.clock import utc_now
 from model_checkpoint.utils.presence import is_present
 
@@ -57,13 +58,13 @@ def set_aside(root: str | os.PathLike[str]) -> str | None:
     Raises:
         StorageError: The file system refused it.
     """
-    path = os.path.join(root, CATALOG_NAME)
+    path = os.path.join(os.path.realpath(root), CATALOG_NAME)
     aside = f"{path}.damaged-{utc_now():%Y%m%dT%H%M%S.%fZ}"
     if not is_present(path):
         return None
     for suffix in _FILES:
         try:
-            os.rename(path + suffix, aside + suffix)
+            real_path.rename(path + suffix, aside + suffix)
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -41,8 +41,8 @@ class TimingLog:
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        self._path = os.path.join(os.fspath(root), _NAME)
-        self._older = os.path.join(os.fspath(root), _OLDER)
+        self._path = os.path.join(os.path.realpath(root), _NAME)
+        self._older = os.path.join(os.path.realpath(root), _OLDER)
 
     def append(self, timing: OperationTiming) -> None:
         """Note an operation. Where the file system refuses, it is not noted, and the log says so at DEBUG."""

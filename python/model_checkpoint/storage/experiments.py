@@ -58,7 +58,7 @@ def write_experiment(directory: str, info: ExperimentInfo) -> None:
         text = strict_json.dump(members)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"the config of experiment {info.name} is not JSON: {error}") from None
-    replace_bytes(os.path.join(directory, _FILE), text.encode("ascii") + b"\n")
+    replace_bytes(os.path.join(directory, _FILE), text.encode("ascii") + b"\n", nofollow=True)
 
 
 def _decode(members: Any, path: str) -> ExperimentInfo:
