@@ -141,7 +141,7 @@ def _litter(root: str) -> None:
         other = _killed(operation, which)
         for area in (".staging", ".trash"):
             shutil.copytree(os.path.join(other, area), os.path.join(root, area), dirs_exist_ok=True)
-    other = _killed("pins, aliases, tags and late metrics", strace.named("rename"))
+    other = _killed("pins, aliases, tags and late metrics", strace.named("renameat"))
     shutil.copytree(os.path.join(other, "exp/.annotations"), os.path.join(root, "exp/.annotations"), dirs_exist_ok=True)
     _follow(root, "a save", Injection(Kill(), 1, _after_the_rename(_syncs_the_catalog)))
 

@@ -25,7 +25,7 @@ from model_checkpoint.errors import (
     MissingDependencyError,
 )
 from model_checkpoint.storage.annotations import Annotation, with_annotation, without_alias
-from model_checkpoint.storage.names import check_experiment, parse_checkpoint_name
+from model_checkpoint.storage.names import check_experiment, is_in_trash, parse_checkpoint_name
 from model_checkpoint.storage.scan import StoreScan, open_at
 from model_checkpoint.storage.store import Store
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo, Mode
@@ -217,7 +217,7 @@ class Workspace:
             return info.state is not CheckpointState.COMMITTED
         if info.state is not CheckpointState.TRASHED:
             return info.state is CheckpointState.COMMITTED
-        return not (info.path.startswith(".trash/") and is_present(os.path.join(self.store.root, info.path)))
+        return not (is_in_trash(info.path) and is_present(os.path.join(self.store.root, info.path)))
 
     def _paths(self, experiment: str) -> set[str]:
         directory = os.path.join(self.store.root, experiment)

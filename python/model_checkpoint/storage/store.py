@@ -33,6 +33,7 @@ from model_checkpoint.storage.names import (
     METRICS_NAME,
     check_experiment,
     checkpoint_name,
+    is_in_trash,
     parse_checkpoint_name,
     parse_checkpoint_path,
 )
@@ -111,7 +112,7 @@ class Store:
             CheckpointNotFoundError: It is not there.
             ConfigurationError: Its path is not one of a checkpoint in a store.
         """
-        if not info.path.startswith(".trash/"):
+        if not is_in_trash(info.path):
             directory = os.path.join(self.root, *parse_checkpoint_path(info.path))
         else:
             directory = self.trash.find(info.id).checkpoint
@@ -129,7 +130,7 @@ class Store:
         """
         directory = self.directory(info)
         path = os.path.relpath(directory, self.root)
-        origin = None if path == info.path and not path.startswith(".trash/") else self.trash.find(info.id).path
+        origin = None if path == info.path and not is_in_trash(path) else self.trash.find(info.id).path
         return open_at(self.root, path, origin)
 
     def is_in_use(self, info: CheckpointInfo) -> bool:
