@@ -152,6 +152,8 @@ class ExperimentInfo:
         monitor: The metric that decides which checkpoint is best, or None.
         mode: Whether a smaller (``"min"``) or a larger (``"max"``) value of ``monitor`` is better, or None.
         keep: Its retention policy as text, or None.
+        criterion: What decides which checkpoint is best, as the text of a `BestModelSelector`, where that is more than
+            ``monitor`` and ``mode``; these are then the first of the metrics that it looks at. Or None.
         config: Settings that the user wants to find again; JSON values.
     """
 
@@ -161,3 +163,4 @@ class ExperimentInfo:
     mode: Mode | None = None
     keep: str | None = None
     config: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    criterion: str | None = None

@@ -137,7 +137,7 @@ def _inputs(target: Target, rng: random.Random, kept: list[Any]) -> Iterator[byt
     count = 0
     while True:
         if count % _FRESH_EVERY == 0:
-            seeds = target.seeds(rng)
+            seeds = [*target.seeds(rng), *target.regressions()]
             yield from seeds
             fresh = [target.read(seed) for seed in seeds]
         pool = kept if kept and count % 3 == 0 else fresh

@@ -167,6 +167,11 @@ class MetricsCollector:
 
     # --- figures ------------------------------------------------------------------------------------------------------
 
+    @property
+    def queued(self) -> int:
+        """How many calls of `log` wait to be written."""
+        return len(self._calls)
+
     def aggregate(self, name: str, *, split: str = "", tags: Mapping[str, str] | None = None) -> Aggregate:
         """Figures of a series of this collector, up to the last call of `log`.
 

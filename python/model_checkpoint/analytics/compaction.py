@@ -27,7 +27,9 @@ from model_checkpoint.analytics.segment import (
     read_segment,
     write_segment,
 )
-from model_checkpoint.database.metric_table import MetricTable, SegmentInfo, SeriesKey
+from model_checkpoint.analytics.segment_check import find_damaged
+from model_checkpoint.database.metric_table import MetricTable, SeriesKey
+from model_checkpoint.database.records import SegmentInfo
 from model_checkpoint.errors import IntegrityError
 from model_checkpoint.storage.durable import make_directories
 from model_checkpoint.storage.names import METRICS_NAME
@@ -55,7 +57,7 @@ class Compacted:
         points: How many points moved from the catalog.
         segments: The segments that are new.
         merged: How many segments were merged into others.
-        damaged: Segments that the catalog does not list and that cannot be read; left alone.
+        damaged: Segments that are damaged or gone; left alone.
     """
 
     points: int
@@ -95,7 +97,11 @@ class Compactor:
             if segment is None:
                 break
             written.append(segment)
-        merged = sum(1 for _ in self._merge(experiment)) if written else 0
+        merged = 0
+        if written:
+            segments, unreadable = self._readable(experiment)
+            merged = sum(1 for _ in self._merge(experiment, segments))
+            damaged += unreadable
         return Compacted(sum(segment.points for segment in written), tuple(written), merged, damaged)
 
     def settle(self, experiment: str) -> tuple[str, ...]:
@@ -141,10 +147,23 @@ class Compactor:
 
     # --- merging ------------------------------------------------------------------------------------------------------
 
-    def _merge(self, experiment: str) -> Iterator[str]:
+    def _readable(self, experiment: str) -> tuple[list[SegmentInfo], tuple[str, ...]]:
+        """The small segments of an experiment, and the paths of those of them that cannot be read.
+
+        A damaged one stays as it is: it is not lost before somebody has looked for a copy, and nobody waits for that.
+        """
+        small = [segment for segment in self._table.segments(experiment) if segment.points < _MAX_POINTS]
+        if len(small) < _MERGED:
+            return [], ()
+        damaged = {flaw.info.path: flaw.error for flaw in find_damaged(self._root, small)}
+        for error in damaged.values():
+            _log.warning("metrics: %s", error)
+        return [segment for segment in small if segment.path not in damaged], tuple(damaged)
+
+    def _merge(self, experiment: str, segments: Sequence[SegmentInfo]) -> Iterator[str]:
         """Merge small segments; yields those that are gone."""
         arrow: Any = require("pyarrow", extra="analytics")
-        for group in _groups(self._table.segments(experiment)):
+        for group in _groups(segments):
             tables = [read_segment(self._root, segment.path).table for segment in group]
             names = [os.path.basename(segment.path) for segment in group]
             unified = arrow.concat_tables(tables).unify_dictionaries()
@@ -201,9 +220,8 @@ class Compactor:
 
 def _groups(segments: Sequence[SegmentInfo]) -> Iterator[list[SegmentInfo]]:
     """What to merge: small segments, as many as make a full one, if there are enough of them."""
-    small = sorted((s for s in segments if s.points < _MAX_POINTS), key=lambda segment: segment.first_step)
     group: list[SegmentInfo] = []
-    for segment in small:
+    for segment in sorted(segments, key=lambda segment: segment.first_step):
         if group and sum(s.points for s in group) + segment.points > _MAX_POINTS:
             if len(group) >= _MERGED:
                 yield group

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from model_checkpoint.analytics.candidates import Candidates
 from model_checkpoint.errors import ConfigurationError
+from model_checkpoint.utils.short_number import short_number
 
 __all__ = ["Constraint"]
 
@@ -60,7 +61,12 @@ class Constraint:
             raise ConfigurationError(f"{text!r} is no constraint such as 'latency_ms < 50': {error}") from None
 
     def __str__(self) -> str:
-        return f"{self.metric} {self.operator} {self.bound:g}"
+        return f"{self.metric} {self.operator} {short_number(self.bound)}"
+
+    def allows(self, metrics: Mapping[str, float]) -> bool:
+        """Whether values by name satisfy it."""
+        value = metrics.get(self.metric, math.nan)
+        return not math.isnan(value) and bool(_OPERATORS[self.operator](value, self.bound))
 
     def holds(self, candidates: Candidates) -> NDArray[np.bool_]:
         """For each candidate, whether it satisfies the constraint."""

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from model_checkpoint.database.metric_table import HotPoint, SegmentInfo, SeriesKey
+from model_checkpoint.database.metric_table import HotPoint, SeriesKey
+from model_checkpoint.database.records import SegmentInfo
 from model_checkpoint.errors import CorruptionError, FormatError
 from model_checkpoint.storage.names import METRICS_NAME
 from model_checkpoint.utils.atomic_file import replace_bytes
@@ -31,7 +32,7 @@ __all__ = ["COLUMNS", "Segment", "is_segment_name", "points_table", "read_replac
 COLUMNS = (*SeriesKey._fields, "step", "value", "time", "epoch", "id")
 _KEY = b"mckpt.segment"
 _NAME = re.compile(r"points-[0-9]+-[0-9]+-[0-9a-f]{16}\.parquet")
-_ROW_GROUP = 64 * 1024
+_ROW_GROUP = 122_880  # what DuckDB works on at once
 
 
 @dataclass(frozen=True, slots=True)

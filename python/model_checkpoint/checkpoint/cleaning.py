@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from datetime import timedelta
 
+from model_checkpoint.analytics.objective import Objective
 from model_checkpoint.checkpoint.keep import Keep
 from model_checkpoint.checkpoint.retention import RetentionPlan, check_plan, plan_retention
 from model_checkpoint.checkpoint.workspace import Workspace
@@ -42,12 +43,27 @@ class Janitor:
         self._emit = emit
         self._trash_for = trash_for
 
-    def plan(self, experiment: ExperimentInfo, keep: Keep, *, resumed_from: str | None = None) -> RetentionPlan:
+    def plan(
+        self,
+        experiment: ExperimentInfo,
+        keep: Keep,
+        *,
+        goal: Objective | None = None,
+        resumed_from: str | None = None,
+    ) -> RetentionPlan:
         """What a policy would do now. Only checkpoints that are really there count; what somebody reads is kept.
 
+        Args:
+            experiment: The experiment's settings.
+            keep: The policy.
+            goal: What makes a checkpoint the best; None for what the settings say.
+            resumed_from: Id of the checkpoint that the running training resumed from.
+
         Raises:
-            ConfigurationError: The policy needs a metric, and the experiment has none.
+            ConfigurationError: The policy needs a metric, and the experiment has none; or what makes a checkpoint the
+                best is only known to the program that trains.
         """
+        goal = goal or Objective.of(experiment)
         self._workspace.reconcile(experiment.name)
         checkpoints = self._workspace.catalog.list(experiment.name)
 
@@ -55,8 +71,9 @@ class Janitor:
             return plan_retention(
                 checkpoints,
                 keep,
-                monitor=experiment.monitor,
-                mode=experiment.mode or "min",
+                monitor=None if goal is None else goal.metric,
+                mode="min" if goal is None else goal.mode,
+                selector=None if goal is None else goal.selector,
                 in_use=in_use,
                 resumed_from=resumed_from,
             )

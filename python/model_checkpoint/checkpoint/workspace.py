@@ -113,15 +113,17 @@ class Workspace:
         mode: Mode,
         keep: str | None,
         config: Mapping[str, object] | None = None,
+        criterion: str | None = None,
     ) -> ExperimentInfo:
         """Begin to use an experiment: create it, or change its settings to those given.
 
         Args:
             name: Its name.
-            monitor: Its metric; None leaves metric and mode as they are.
+            monitor: Its metric; None leaves metric, mode and criterion as they are.
             mode: Whether less or more of the metric is better.
             keep: The text of its policy; None leaves it as it is.
             config: What the user wants to find again, as JSON values; None leaves it as it is.
+            criterion: What says which checkpoint is the best, if that is more than the metric, as text.
 
         Returns:
             The settings as they are now. Store and catalog have the same checkpoints then.
@@ -130,7 +132,7 @@ class Workspace:
         stored, listed = self._settings(name), self.catalog.get_experiment(name)
         settings = stored or listed or ExperimentInfo(name, utc_now())
         if monitor is not None:
-            settings = dataclasses.replace(settings, monitor=monitor, mode=mode)
+            settings = dataclasses.replace(settings, monitor=monitor, mode=mode, criterion=criterion)
         if keep is not None:
             settings = dataclasses.replace(settings, keep=keep)
         if config is not None:

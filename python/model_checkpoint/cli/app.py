@@ -24,6 +24,8 @@ COMMANDS = {
     "metrics": "metrics",
     "compare": "compare",
     "query": "query",
+    "perf": "perf",
+    "report": "report",
     "verify": "verify",
     "scrub": "scrub",
     "diff": "diff",

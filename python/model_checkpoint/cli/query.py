@@ -11,6 +11,7 @@ from model_checkpoint.analytics.engine import Limits
 from model_checkpoint.analytics.reader import MetricsReader
 from model_checkpoint.cli.command import Session, command
 from model_checkpoint.cli.exit_codes import ExitCode
+from model_checkpoint.cli.metric_options import skip_damaged
 from model_checkpoint.cli.render import Column, count, print_json, print_line, print_table
 from model_checkpoint.utils.clock import format_rfc3339
 from model_checkpoint.utils.duration import parse_duration
@@ -24,10 +25,11 @@ __all__ = ["query_command"]
 @click.argument("sql")
 @click.option("--for", "duration", default="1m", show_default=True, help="How long it may take.")
 @click.option("--memory", default="2GB", show_default=True, help="How much memory it may take.")
+@skip_damaged
 @click.option(
     "-n", "--limit", type=click.IntRange(min=1), default=200, show_default=True, help="How many rows to show."
 )
-def query_command(session: Session, *, sql: str, duration: str, memory: str, limit: int) -> ExitCode:
+def query_command(session: Session, *, sql: str, duration: str, memory: str, limit: int, leave_out: bool) -> ExitCode:
     """Answer one SELECT in DuckDB's SQL. Nothing can be changed by it.
 
     Tables: experiments (name, created_at, monitor, mode, keep, config), checkpoints (id, experiment, step, seq,
@@ -37,7 +39,7 @@ def query_command(session: Session, *, sql: str, duration: str, memory: str, lim
     With --json all rows are printed.
     """
     limits = Limits(parse_duration(duration), parse_size(memory))
-    with MetricsReader.open(session.store_root) as reader:
+    with MetricsReader.open(session.store_root, damaged="skip" if leave_out else "raise") as reader:
         table = reader.query(sql, limits=limits)
     if session.as_json:
         rows = [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]

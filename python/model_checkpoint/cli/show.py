@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from model_checkpoint.analytics.finding import find
 from model_checkpoint.cli.checkpoints import NOT_KEPT, checkpoint_json, state_text
 from model_checkpoint.cli.command import Session, command
 from model_checkpoint.cli.exit_codes import ExitCode, exit_code_of
@@ -79,10 +80,10 @@ def show_command(session: Session, *, ref: str) -> ExitCode:
 def _resolve(listing: Listing, ref: str) -> CheckpointInfo:
     """What is committed comes first; of what is lost or in the trash, the catalog still knows something."""
     try:
-        return listing.resolve(ref)
+        return find(listing, ref)
     except CheckpointNotFoundError as error:
         try:
-            return listing.resolve(ref, states=tuple(CheckpointState))
+            return find(listing, ref, states=tuple(CheckpointState))
         except CheckpointNotFoundError:
             raise error from None
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from model_checkpoint.analytics.finding import find
 from model_checkpoint.cli.command import Session
 from model_checkpoint.database.listing import Listing
 from model_checkpoint.errors import CheckpointNotFoundError
@@ -77,7 +78,7 @@ def find_target(session: Session, text: str) -> Target:
         raise CheckpointNotFoundError(f"{text} {what}", ref=text)
     root = session.store_root
     with Listing.open(root) as listing:
-        return store_target(root, listing.resolve(text))
+        return store_target(root, find(listing, text))
 
 
 def store_target(root: str | os.PathLike[str], info: CheckpointInfo) -> Target:

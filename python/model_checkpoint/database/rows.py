@@ -44,8 +44,14 @@ def checkpoint_row(info: CheckpointInfo) -> dict[str, object]:
     }
 
 
-def metric_row(checkpoint: str, experiment: str, name: str, value: float) -> dict[str, object]:
-    return {"checkpoint": checkpoint, "experiment": experiment, "name": name, "value": _number(value)}
+def metric_row(info: CheckpointInfo, name: str, value: float) -> dict[str, object]:
+    return {
+        "checkpoint": info.id,
+        "experiment": info.experiment,
+        "seq": info.seq,
+        "name": name,
+        "value": _number(value),
+    }
 
 
 def experiment_row(info: ExperimentInfo) -> dict[str, object]:
@@ -56,6 +62,7 @@ def experiment_row(info: ExperimentInfo) -> dict[str, object]:
         "mode": info.mode,
         "keep": info.keep,
         "config": _json(info.config),
+        "criterion": info.criterion,
     }
 
 
@@ -107,8 +114,8 @@ def read_checkpoints(fetch: Fetch, selection: str, parameters: Mapping[str, obje
 def read_experiments(rows: Iterable[Row]) -> tuple[ExperimentInfo, ...]:
     with _trusted("experiments"):
         return tuple(
-            ExperimentInfo(name, from_microseconds(created_at), monitor, mode, keep, _object(config))
-            for name, created_at, monitor, mode, keep, config in rows
+            ExperimentInfo(name, from_microseconds(created_at), monitor, mode, keep, _object(config), criterion)
+            for name, created_at, monitor, mode, keep, config, criterion in rows
         )
 
 

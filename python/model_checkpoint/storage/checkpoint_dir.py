@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError, FormatError
+from model_checkpoint.monitoring.span import span, spanned
 from model_checkpoint.storage.backends import DEFAULT_BACKEND, get_backend
 from model_checkpoint.storage.commit import Draft, commit
 from model_checkpoint.storage.contents import Contents, check_file, checks, open_contents
@@ -213,9 +214,11 @@ def read_state(contents: Contents, *, device: Any = "cpu", mmap: bool = False, v
     refs = references(manifest.state, path=path)
     contents.tensor_files  # noqa: B018 - every file must be the one that was committed before anything is returned
     leaves = contents.leaves(refs, check, device=device, mmap=mmap)
-    return unflatten(manifest.state, leaves.__getitem__, path=path)
+    with span("restore"):
+        return unflatten(manifest.state, leaves.__getitem__, path=path)
 
 
+@spanned("read")
 def _backend_state(contents: Contents) -> Any:
     backend = get_backend(contents.manifest.backend)
     name = state_file_name(backend)

@@ -48,6 +48,7 @@ from model_checkpoint.errors import (
     DiskFullError,
     StorageError,
 )
+from model_checkpoint.monitoring.span import spanned
 from model_checkpoint.storage import manifest as manifests
 from model_checkpoint.storage.contents import check_file, open_contents
 from model_checkpoint.storage.durable import make_directories, read_small, sync_directory, write_new
@@ -137,6 +138,7 @@ def _text(item: tuple[Any, Any]) -> tuple[str, str]:
     return str(item[0]), str(item[1])
 
 
+@spanned("commit")
 def commit(
     draft: Draft,
     *,
@@ -245,6 +247,7 @@ def _open_up(directory: str, parent: str) -> None:
         real_path.chmod(directory, mode)
 
 
+@spanned("verify", whole=True)
 def _read_back(directory: str, manifest: Manifest) -> None:
     for file in manifest.files:
         check_file(directory, file, uncached=True)

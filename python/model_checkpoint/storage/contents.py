@@ -16,6 +16,7 @@ from model_checkpoint.errors import (
     FormatError,
     StorageError,
 )
+from model_checkpoint.monitoring.span import spanned
 from model_checkpoint.storage import manifest as manifests
 from model_checkpoint.storage.leaf_reader import read_leaves
 from model_checkpoint.storage.leases import lease
@@ -142,6 +143,7 @@ class Contents:
         return self.manifest_file.path
 
 
+@spanned("read")
 def open_contents(directory: str | os.PathLike[str], *, uncached: bool = False, nofollow: bool = False) -> Contents:
     """Open a checkpoint and check its manifest.
 
@@ -211,6 +213,7 @@ def check_file(
         advance(info.nbytes)
 
 
+@spanned("read")
 def open_tensors(directory: str, info: FileInfo, *, uncached: bool = False) -> PlainFile:
     """Open a file of tensors and see that it is the one of the manifest; `check_file` says what it raises."""
     path = os.path.join(directory, info.name)

@@ -11,6 +11,7 @@ import os
 
 from model_checkpoint import _native
 from model_checkpoint.errors import FormatError, StorageError
+from model_checkpoint.monitoring.span import span, spanned
 from model_checkpoint.utils import real_path
 from model_checkpoint.utils.presence import is_directory
 from model_checkpoint.utils.regular_file import close_written, open_regular, read_fully, write_fully
@@ -27,6 +28,7 @@ __all__ = [
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 
 
+@spanned("fsync")
 def sync_directory(path: str) -> bool:
     """Make the names in a directory durable. False where the file system cannot do it (some network ones).
 
@@ -52,7 +54,8 @@ def write_new(path: str, data: bytes) -> None:
         fd = real_path.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             write_fully(fd, data, 0, path)
-            _native.sync_file(fd, path)
+            with span("fsync"):
+                _native.sync_file(fd, path)
         finally:
             close_written(fd, path)
 

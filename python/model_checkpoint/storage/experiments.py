@@ -53,6 +53,7 @@ def write_experiment(directory: str, info: ExperimentInfo) -> None:
         "mode": info.mode,
         "keep": info.keep,
         "config": cast("JsonValue", dict(info.config)),
+        "criterion": info.criterion,
     }
     try:
         text = strict_json.dump(members)
@@ -73,6 +74,7 @@ def _decode(members: Any, path: str) -> ExperimentInfo:
             mode=mode,
             keep=_optional_text(members.get("keep")),
             config=_config(members.get("config", {})),
+            criterion=_optional_text(members.get("criterion")),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise FormatError(f"not the settings of an experiment: {error}", path=path, rule="experiment") from None

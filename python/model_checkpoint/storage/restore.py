@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from model_checkpoint.errors import ConfigurationError, CorruptionError, StateError, StateMismatchError
+from model_checkpoint.monitoring.span import span
 from model_checkpoint.storage.contents import Contents
 from model_checkpoint.storage.leaves import LeafRef, is_leaf, stored_leaf
 from model_checkpoint.storage.safetensors.plain_file import Check
@@ -101,8 +102,9 @@ def load_into(
         copied = contents.leaves(plan.streamed, check, mmap=True) | contents.leaves(plan.copied, check)
         kept = contents.leaves(plan.kept, check, device=device, mmap=mmap)
         try:
-            for action in plan.actions:
-                action.run(copied if action.copies else kept)
+            with span("restore"):
+                for action in plan.actions:
+                    action.run(copied if action.copies else kept)
         except CorruptionError:
             contents.check_lengths()  # its error names the file
             raise

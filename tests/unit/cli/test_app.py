@@ -23,6 +23,7 @@ EVERY_COMMAND = {
     "metrics": ["digits"],
     "compare": ["digits", "-m", "val_loss"],
     "query": ["SELECT count(*) FROM checkpoints"],
+    "perf": [],
     "verify": ["digits:best"],
     "scrub": [],
     "diff": ["digits:10", "digits:20"],

@@ -95,8 +95,8 @@ def test_best_without_an_experiment_takes_those_that_monitor(mckpt, root):
     ("words", "code", "message"),
     [
         (["other"], 2, "monitors no metric"),
-        (["digits", "-m", "zeal"], 2, "--mode min or max"),
-        (["digits", "-m", "recall"], 3, "no checkpoint has a number for 'recall'"),
+        (["digits", "-m", "zeal"], 3, "no metric 'zeal'"),
+        (["digits", "-m", "recall"], 3, "no metric 'recall'; there is accuracy, val_loss"),
         (["digits", "--mode", "up"], 2, "'up'"),
     ],
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from model_checkpoint import _native
 from model_checkpoint.errors import ConfigurationError, CorruptionError, UnverifiableError, UnverifiedWarning
+from model_checkpoint.monitoring.span import span
 from model_checkpoint.storage.safetensors.device_target import DeviceTarget
 from model_checkpoint.storage.safetensors.header import LENGTH_BYTES, Header, check_length, decode
 from model_checkpoint.storage.safetensors.layout import TensorSpec
@@ -109,18 +110,20 @@ class PlainFile:
         """
         used = _used(spans)
         offsets, lengths, names, first_chunks = self._columns([spans[index] for index in used])
-        result = _native.read_spans(
-            self.file.fd,
-            self.path,
-            offsets,
-            lengths,
-            None if dests is None else [dests[index] for index in used],
-            names,
-            table=None if check == "none" else self.header.table,
-            first_chunks=None if check == "none" else first_chunks,
-            check=check,
-            io=self.way,
-        )
+        with span("read") as call:
+            result = _native.read_spans(
+                self.file.fd,
+                self.path,
+                offsets,
+                lengths,
+                None if dests is None else [dests[index] for index in used],
+                names,
+                table=None if check == "none" else self.header.table,
+                first_chunks=None if check == "none" else first_chunks,
+                check=check,
+                io=self.way,
+            )
+            call.divide(result.stage_seconds)
         self._log_read(result, check)
 
     def read_to_device(
@@ -141,19 +144,21 @@ class PlainFile:
         """
         used = _used(spans)
         offsets, lengths, names, first_chunks = self._columns([spans[index] for index in used])
-        result = _native.read_spans_to_cuda(
-            self.file.fd,
-            self.path,
-            offsets,
-            lengths,
-            [addresses[index] for index in used],
-            names,
-            device=target.ordinal,
-            stream=target.stream,
-            table=None if check == "none" else self.header.table,
-            first_chunks=None if check == "none" else first_chunks,
-            check=check,
-        )
+        with span("read") as call:
+            result = _native.read_spans_to_cuda(
+                self.file.fd,
+                self.path,
+                offsets,
+                lengths,
+                [addresses[index] for index in used],
+                names,
+                device=target.ordinal,
+                stream=target.stream,
+                table=None if check == "none" else self.header.table,
+                first_chunks=None if check == "none" else first_chunks,
+                check=check,
+            )
+            call.divide(result.stage_seconds)
         self._log_read(result, check)
 
     def verify(self, check: Check, advance: Callable[[int], None] | None = None) -> None:
@@ -219,16 +224,18 @@ class PlainFile:
         if check != "none" and self.header.table is not None:
             spans = [span for span in self.whole(names) if span.end]
             offsets, lengths, labels, first_chunks = self._columns(spans)
-            _native.verify_mapping(
-                mapping,
-                self.path,
-                offsets,
-                lengths,
-                labels,
-                table=self.header.table,
-                first_chunks=first_chunks,
-                check=check,
-            )
+            with span("hash") as call:
+                seconds = _native.verify_mapping(
+                    mapping,
+                    self.path,
+                    offsets,
+                    lengths,
+                    labels,
+                    table=self.header.table,
+                    first_chunks=first_chunks,
+                    check=check,
+                )
+                call.divide(seconds)
         return memoryview(mapping)
 
     def check_length(self) -> None:

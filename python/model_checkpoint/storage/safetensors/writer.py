@@ -12,6 +12,7 @@ from typing import Any
 
 from model_checkpoint import _native
 from model_checkpoint.errors import StorageError
+from model_checkpoint.monitoring.span import span, spanned
 from model_checkpoint.storage.safetensors.alias import Alias
 from model_checkpoint.storage.safetensors.batches import Part, batches
 from model_checkpoint.storage.safetensors.gather import Source, gather
@@ -49,6 +50,7 @@ class PreparedFile:
         """Size of the file in bytes."""
         return self.template.nbytes + self.layout.nbytes
 
+    @spanned("write")
     def write(self, path: str | os.PathLike[str], sources: Sequence[Source], *, sync: bool = True) -> FileInfo:
         """Create the file; what an error leaves of it is the caller's to remove.
 
@@ -71,7 +73,8 @@ class PreparedFile:
         try:
             header = self.fill(fd, text, sources)
             if sync:
-                _native.sync_file(fd, text)
+                with span("fsync"):
+                    _native.sync_file(fd, text)
         finally:
             close_written(fd, text)
         return FileInfo(os.path.basename(text), header.file_bytes, str(header.digest), "tensors")
@@ -90,7 +93,9 @@ class PreparedFile:
         offset = self.template.nbytes
         with contextlib.closing(batches(self._parts(sources))) as made:
             for batch in made:
-                result = _native.write_segments(fd, path, batch.buffers, batch.names, data_offset=offset)
+                with span("write") as call:
+                    result = _native.write_segments(fd, path, batch.buffers, batch.names, data_offset=offset)
+                    call.divide(result.stage_seconds)
                 way = "directly" if result.direct else "through the page cache"
                 _log.debug("%s: wrote %d bytes %s", path, result.nbytes, way)
                 tables.append(result.table)
