@@ -65,6 +65,7 @@ PLACES = {
     "the catalog's index of its log": "catalog.db-shm",
     "the catalog's journal": "catalog.db-journal",
     "the scrub's journal": ".scrub.json",
+    "the log of timings": ".timings.jsonl",
 }
 """What there is in a store, each with its place."""
 

@@ -25,6 +25,7 @@ from model_checkpoint.analytics.segment import (
     points_table,
     read_replaced,
     read_segment,
+    segment_path,
     write_segment,
 )
 from model_checkpoint.analytics.segment_check import find_damaged
@@ -215,7 +216,7 @@ class Compactor:
 
     def _remove(self, path: str) -> None:
         with storage_errors("cannot remove the segment", path), contextlib.suppress(FileNotFoundError):
-            real_path.unlink(os.path.join(self._root, path))
+            real_path.unlink(segment_path(self._root, path))
 
 
 def _groups(segments: Sequence[SegmentInfo]) -> Iterator[list[SegmentInfo]]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from model_checkpoint.database.metric_table import HotPoint, SeriesKey
 from model_checkpoint.database.records import SegmentInfo
 from model_checkpoint.errors import CorruptionError, FormatError
-from model_checkpoint.storage.names import METRICS_NAME
+from model_checkpoint.storage.names import METRICS_NAME, is_experiment
 from model_checkpoint.utils.atomic_file import replace_bytes
 from model_checkpoint.utils.optional_import import require
 from model_checkpoint.utils.regular_file import open_regular, read_fully
@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["COLUMNS", "Segment", "is_segment_name", "points_table", "read_replaced", "read_segment", "write_segment"]
+__all__ = [
+    "COLUMNS",
+    "Segment",
+    "is_segment_name",
+    "points_table",
+    "read_replaced",
+    "read_segment",
+    "segment_path",
+    "write_segment",
+]
 
 COLUMNS = (*SeriesKey._fields, "step", "value", "time", "epoch", "id")
 _KEY = b"mckpt.segment"
@@ -143,6 +152,19 @@ def _encode(table: pa.Table, description: Mapping[str, object]) -> Any:
     return sink.getvalue()
 
 
+def segment_path(root: str, path: str) -> str:
+    """Where a segment is, given its path in the store.
+
+    Raises:
+        CorruptionError: No segment has such a path: somebody has edited the catalog or a file.
+    """
+    experiment, _, rest = path.partition("/")
+    directory, _, name = rest.partition("/")
+    if not is_experiment(experiment) or directory != METRICS_NAME or not is_segment_name(name):
+        raise CorruptionError(f"{ascii(path)[:80]} is no segment's path", path=root, rule="segment")
+    return os.path.join(root, path)
+
+
 def read_segment(root: str, path: str) -> Segment:
     """Read a segment, every byte of which is verified by its name.
 
@@ -157,7 +179,7 @@ def read_segment(root: str, path: str) -> Segment:
     """
     parquet: Any = require("pyarrow.parquet", extra="analytics")
     arrow: Any = require("pyarrow", extra="analytics")
-    full = os.path.join(root, path)
+    full = segment_path(root, path)
     file = open_regular(full, nofollow=True)
     data = read_fully(file, file.nbytes, 0)
     digest = hashlib.sha256(data).hexdigest()
@@ -181,7 +203,7 @@ def read_replaced(root: str, path: str) -> tuple[str, ...]:
     """
     parquet: Any = require("pyarrow.parquet", extra="analytics")
     arrow: Any = require("pyarrow", extra="analytics")
-    full = os.path.join(root, path)
+    full = segment_path(root, path)
     file = open_regular(full, nofollow=True)
     try:
         with os.fdopen(os.dup(file.fd), "rb") as stream:

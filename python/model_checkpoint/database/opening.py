@@ -9,6 +9,7 @@ from sqlalchemy import Connection, inspect, text
 
 from model_checkpoint.database import queries
 from model_checkpoint.database.base_connection import BaseDatabaseConnection
+from model_checkpoint.database.catalog_files import FILES
 from model_checkpoint.database.listing import CATALOG_NAME
 from model_checkpoint.database.revision import is_current, no_catalog
 from model_checkpoint.errors import StorageError
@@ -17,9 +18,6 @@ from model_checkpoint.utils.clock import utc_now
 from model_checkpoint.utils.presence import is_present
 
 __all__ = ["bring_up_to_date", "set_aside"]
-
-# The main file comes last: a new one must never meet the journal of an old one.
-_FILES = ("-journal", "-wal", "-shm", "")
 
 
 def bring_up_to_date(database: BaseDatabaseConnection, fill: Callable[[], None]) -> None:
@@ -62,7 +60,7 @@ def set_aside(root: str | os.PathLike[str]) -> str | None:
     aside = f"{path}.damaged-{utc_now():%Y%m%dT%H%M%S.%fZ}"
     if not is_present(path):
         return None
-    for suffix in _FILES:
+    for suffix in FILES:  # the main file last: a new one must never meet the journal of an old one
         try:
             real_path.rename(path + suffix, aside + suffix)
         except FileNotFoundError:

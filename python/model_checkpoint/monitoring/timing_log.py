@@ -18,7 +18,7 @@ from typing import Any
 
 from model_checkpoint.errors import ConfigurationError, FormatError, IntegrityError, StorageError
 from model_checkpoint.monitoring.timing import OperationTiming, timing_json
-from model_checkpoint.utils import strict_json
+from model_checkpoint.utils import real_path, strict_json
 from model_checkpoint.utils.clock import parse_rfc3339
 from model_checkpoint.utils.regular_file import open_regular, read_fully
 
@@ -29,7 +29,7 @@ _NAME = ".timings.jsonl"
 _OLDER = ".timings.1.jsonl"
 _ROTATE_AT = 1024 * 1024
 _LINE_LIMIT = 64 * 1024
-_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class TimingLog:
@@ -102,15 +102,16 @@ class TimingLog:
             return
         except OSError:  # no locks here: at worst the older one is lost
             pass
-        if os.path.samestat(os.fstat(fd), os.lstat(self._path)):  # else it has been done
-            os.replace(self._path, self._older)
+        if os.path.samestat(os.fstat(fd), real_path.lstat(self._path)):  # else it has been done
+            real_path.rename(self._path, self._older)
 
 
 def _open_to_append(path: str) -> int:
-    fd = os.open(path, _APPEND, 0o666)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    fd = real_path.open_file(path, _APPEND)
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:  # with another name, it may be anybody's
         os.close(fd)
-        raise OSError(f"{path} is no regular file")
+        raise OSError(f"{path} is no regular file, or has another name")
     return fd
 
 
