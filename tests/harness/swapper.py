@@ -70,7 +70,7 @@ def _swap(pairs: list[tuple[str, str]], order: random.Random) -> None:
             for _ in range(order.choice((0, 10, 100, 1000))):  # long enough to be met, short enough to be missed
                 pass
             if not _exchange(inside, link) and not os.path.lexists(inside):
-                os.rename(link, inside)  # the link was moved or removed meanwhile, as anything in a store may be
+                os.rename(link, inside)  # the link was moved or removed meanwhile
                 os.symlink(targets[link], link)
     print(swaps)
 

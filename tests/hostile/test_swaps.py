@@ -43,6 +43,8 @@ class Victim:
         self.store = Store(root)
         self.order = order
         self.step = 0
+        self.spared = ""
+        """The checkpoint of which parts are exchanged: what is deleted with a link in it is lost."""
         self.alive: dict[str, CheckpointInfo] = {}
         """Checkpoints that were committed, and that nobody was asked to delete."""
 
@@ -88,7 +90,7 @@ class Victim:
 
     def delete(self) -> None:
         info = self.any()
-        if len(self.alive) == 1:
+        if info.id == self.spared:
             return
         del self.alive[info.id]
         self.store.delete(info, keep=timedelta(seconds=self.order.choice((0, 1000))))
@@ -132,6 +134,7 @@ def built(root: Path, order: random.Random) -> Victim:
 def pairs_of(victim: Victim, outside: Path, links: Path) -> list[tuple[str, str]]:
     """What is exchanged for what: directories and files of the store for links to the same of another one."""
     root, checkpoint = Path(victim.store.root), victim.any()
+    victim.spared = checkpoint.id
     manifest, annotations = f"{checkpoint.path}/manifest.json", "exp/.annotations"
     file = f"{annotations}/{next(name for name in os.listdir(root / annotations) if name.endswith('.json'))}"
     names = [
