@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
 
 from model_checkpoint.errors import CatalogError
-from model_checkpoint.utils import real_path
 from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = ["FILES", "check_files"]
@@ -27,11 +27,11 @@ def check_files(path: str) -> None:
             its journal, and with which another file would change.
         StorageError: One cannot be looked at.
     """
-    place = real_path.of(path)
+    place = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
     for suffix in FILES:
         with storage_errors("cannot look at the catalog", place + suffix):
             try:
-                status = real_path.lstat(place + suffix)
+                status = os.lstat(place + suffix)
             except FileNotFoundError:
                 continue
         if stat.S_ISDIR(status.st_mode):
