@@ -18,7 +18,7 @@ from model_checkpoint.types import CheckpointInfo, Mode
 
 __all__ = ["Curve", "draw", "saved_curve"]
 
-_MOST_SPIKES = 5
+_MOST_SPIKES = 2
 _LEAST_FOR_SPIKES = 50  # points: of fewer, the ends of a steep line stand out
 
 

@@ -28,9 +28,9 @@ const named = (text, attributes) => el('bdi', { class: 'name', title: text, ...a
 function number(value) {
   if (value === null || value === undefined) return '\u2013';
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2).replace('e+', 'e');
-  if (Number.isInteger(value)) return value.toLocaleString('en');
-  return value.toLocaleString('en', { minimumFractionDigits: 2, maximumSignificantDigits: 4 });
+  if (size !== 0 && (size < 1e-3 || size >= 1e9)) return value.toExponential(2).replace('e+', 'e');
+  if (size === 0 || size >= 1e4) return Math.round(value).toLocaleString('en');
+  return value.toLocaleString('en', { minimumSignificantDigits: 4, maximumSignificantDigits: 4 });
 }
 
 const whole = (value) => (value === null || value === undefined ? '\u2013' : value.toLocaleString('en'));

@@ -11,7 +11,7 @@ function tradeOffSection() {
   const choice = el('select', { id: 'pair' }, data.trade_offs.map((one, n) => el('option', { value: n }, `${one.y} against ${one.x}`)));
   const draw = () => drawTradeOff(data.trade_offs[choice.value], plot, list, box);
   choice.addEventListener('change', draw);
-  body.append(el('div', { class: 'controls' }, el('label', { for: 'pair' }, 'Metrics'), choice), el('div', { class: 'split' }, plot, list));
+  body.append(el('div', { class: 'controls' }, el('label', { for: 'pair' }, 'Pair'), choice), el('div', { class: 'split' }, plot, list));
   drawers.push({ figure: plot, draw });
   return body;
 }
