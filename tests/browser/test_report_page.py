@@ -176,7 +176,7 @@ def test_many_experiments_are_a_few_colours_and_grey(visit):
     with visit(sample_page.many_page()) as opened:
         assert opened.count("figure path.line") == 2 * 50
         assert opened.count("figure path.line.others") == 2 * 42
-        assert opened.page.get_by_role("button").nth(7).inner_text() == "sweep-of-learni\u2026e-07-seed1"
+        assert opened.page.get_by_role("button").nth(7).inner_text() == "sweep-of-learni\u2026-name-07-seed1"
         assert opened.page.locator("summary").inner_text() == "and 34 more, in grey"
         opened.page.locator("figure.curve svg.chart").first.hover(position={"x": 100, "y": 20})
         assert "and 42 more" in opened.page.locator(".readout:visible").inner_text()
