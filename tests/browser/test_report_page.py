@@ -158,10 +158,10 @@ def test_the_metrics_of_a_trade_off_can_be_chosen(visit):
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-@pytest.mark.parametrize("make", [sample_page.usual_page, sample_page.hostile_page, sample_page.empty_page])
-def test_the_page_is_as_wide_as_the_window(visit, make, size):
+@pytest.mark.parametrize("name", ["usual", "many", "hostile", "empty"])
+def test_the_page_is_as_wide_as_the_window(visit, name, size):
     """Wide tables scroll by themselves; the page never does sideways."""
-    with visit(make(), size=size) as opened:
+    with visit(getattr(sample_page, f"{name}_page")(), size=size) as opened:
         assert opened.page.evaluate("document.documentElement.scrollWidth") <= size[0]
 
 
@@ -173,13 +173,12 @@ def test_a_store_without_anything_says_so(visit):
 
 def test_many_experiments_are_a_few_colours_and_grey(visit):
     """The best eight stand out; the legend folds the others."""
-    experiments = [sample_page.experiment(f"run-{n:02}", best=0.1 + n / 100) for n in range(50)]
-    made = sample_page.page(experiments, [sample_page.curve(n) for n in range(50)])
-    with visit(made) as opened:
-        assert opened.count("path.line") == 50
-        assert opened.count("path.line.others") == 42
+    with visit(sample_page.many_page()) as opened:
+        assert opened.count("figure path.line") == 2 * 50
+        assert opened.count("figure path.line.others") == 2 * 42
+        assert opened.page.get_by_role("button").nth(7).inner_text() == "sweep-of-learni\u2026-name-07-seed1"
         assert opened.page.locator("summary").inner_text() == "and 34 more, in grey"
-        opened.page.locator("figure.curve svg.chart").hover()
+        opened.page.locator("figure.curve svg.chart").first.hover(position={"x": 100, "y": 20})
         assert "and 42 more" in opened.page.locator(".readout:visible").inner_text()
 
 

@@ -91,6 +91,16 @@ def usual_page() -> Page:
     )
 
 
+def many_page() -> Page:
+    """Fifty experiments whose long names begin alike."""
+    names = [f"sweep-of-learning-rates-with-a-long-name-{n:02}-seed{n % 3}" for n in range(50)]
+    return page(
+        [experiment(name, best=0.1 + n / 100) for n, name in enumerate(names)],
+        [curve(n, metric) for n in range(50) for metric in ("loss", "lr")],
+        [checkpoint(n, step) for n in range(50) for step in (20, 60, 90)],
+    )
+
+
 def empty_page() -> Page:
     """A store without anything."""
     return page([], [])

@@ -24,6 +24,7 @@ EVERY_COMMAND = {
     "compare": ["digits", "-m", "val_loss"],
     "query": ["SELECT count(*) FROM checkpoints"],
     "perf": [],
+    "report": ["digits"],
     "replay": ["digits", "--trials", "1"],
     "verify": ["digits:best"],
     "scrub": [],

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model_checkpoint.analytics.curve import Floats, last_of_each_step
+from model_checkpoint.analytics.curve import Floats, last_of_each_step, thinned
 from model_checkpoint.analytics.downsample import Sampled, downsample
 from model_checkpoint.analytics.report.page import Line, Mark
 from model_checkpoint.analytics.shape import find_divergence, find_nonfinite, find_plateau, find_spikes
@@ -19,6 +19,7 @@ from model_checkpoint.types import CheckpointInfo, Mode
 __all__ = ["Curve", "draw", "saved_curve"]
 
 _MOST_SPIKES = 2
+_MOST_FOR_PLATEAU = 200  # points, of which all pairs are looked at, again and again
 _LEAST_FOR_SPIKES = 50  # points: of fewer, the ends of a steep line stand out
 
 
@@ -79,7 +80,7 @@ def _marks(curve: Curve, sampled: Sampled, mode: Mode | None) -> Iterator[Mark]:
     if divergence is not None:
         what = f"worse since step {divergence.since_step:,}: from {divergence.best:.4g} to {divergence.last:.4g}"
         yield Mark("divergence", divergence.since_step, what)
-    plateau = None if divergence else find_plateau(sampled.mean_steps, sampled.means)
+    plateau = None if divergence else find_plateau(*thinned(sampled.mean_steps, sampled.means, _MOST_FOR_PLATEAU))
     if plateau is not None and plateau.since_step > curve.steps[0]:
         yield Mark("plateau", plateau.since_step, f"flat since step {plateau.since_step:,}, at {plateau.level:.4g}")
     spikes = find_spikes(sampled.steps, sampled.values) if len(sampled.steps) >= _LEAST_FOR_SPIKES else ()

@@ -83,7 +83,7 @@ function readout(figure) {
     hide() { box.hidden = true; },
     show(x, y, title, rows, more) {
       box.replaceChildren(el('strong', {}, title), ...rows.map(([hue, name, value]) => el('div', {},
-        el('span', { class: `swatch ${hue || 'none'}` }), named(name), el('b', {}, value))));
+        el('span', { class: `swatch ${hue || 'none'}` }), named(name, 40), el('b', {}, value))));
       if (more) box.append(el('em', {}, more));
       box.hidden = false;
       const room = figure.clientWidth - box.offsetWidth;

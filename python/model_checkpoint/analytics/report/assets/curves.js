@@ -141,7 +141,7 @@ function noteItems(lines) {
   const kinds = ['not finite', 'divergence', 'spike', 'plateau'];
   all.sort((a, b) => kinds.indexOf(a[1].kind) - kinds.indexOf(b[1].kind) || ranks.get(a[0].experiment) - ranks.get(b[0].experiment));
   const items = all.slice(0, 3).map(([line, mark]) => el('li', {}, el('span', { class: `mark ${mark.kind.replace(' ', '-')}` }, MARK_SIGNS[mark.kind]),
-    named(lineName(line)), ' ', mark.text));
+    named(lineName(line), 48), ' ', mark.text));
   if (all.length > 3) items.push(el('li', { class: 'quiet' }, `and ${plural(all.length - 3, 'more mark')} in the chart`));
   const reduced = lines.filter((line) => line.mean_x);
   if (reduced.length) {

@@ -44,7 +44,7 @@ function drawTradeOff(pair, plot, list, box) {
   });
   list.replaceChildren(el('h3', {}, `The front: ${best.length} of ${plural(points.length, 'checkpoint')}`),
     table([words('Experiment'), figures('Step'), figures(pair.y), figures(pair.x)], best.map((one) => [
-      el('span', { class: 'owner' }, swatch(one.checkpoint.experiment), named(data.experiments[one.checkpoint.experiment].name)),
+      el('span', { class: 'owner' }, swatch(one.checkpoint.experiment), named(data.experiments[one.checkpoint.experiment].name, 28)),
       whole(one.checkpoint.step), number(one.py), number(one.px)]), `The front of ${pair.y} and ${pair.x}`));
   return undefined;
 }
