@@ -108,10 +108,13 @@ class TimingLog:
 
 def _open_to_append(path: str) -> int:
     fd = real_path.open_file(path, _APPEND)
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:  # with another name, it may be anybody's
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:  # with another name, it may be anybody's
+            raise OSError(f"{path} is no regular file, or has another name")
+    except OSError:
         os.close(fd)
-        raise OSError(f"{path} is no regular file, or has another name")
+        raise
     return fd
 
 
