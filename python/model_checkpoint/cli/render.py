@@ -33,6 +33,7 @@ __all__ = [
     "print_facts",
     "print_json",
     "print_line",
+    "print_rows",
     "print_table",
     "styled",
 ]
@@ -146,6 +147,26 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str | Cell]])
     for row in table:
         for line in _lines(row, widths, columns):
             print(line)
+
+
+def print_rows(columns: Sequence[Column], rows: Sequence[Sequence[str | Cell]]) -> None:
+    """Print a table; where its lines do not fit the terminal, each row as lines of ``name  value``."""
+    if _fits(columns, rows):
+        print_table(columns, rows)
+        return
+    for at, row in enumerate(rows):
+        if at:
+            print_line()
+        print_facts((column.title, _escaped(cell).text) for column, cell in zip(columns, row, strict=True))
+
+
+def _fits(columns: Sequence[Column], rows: Iterable[Sequence[str | Cell]]) -> bool:
+    available = _line_width()
+    if available is None:
+        return True
+    table = [[Cell(column.title) for column in columns], *rows]
+    widths = [max(_width(_escaped(row[index]).text) for row in table) for index in range(len(columns))]
+    return sum(widths) + len(_GAP) * (len(widths) - 1) <= available
 
 
 def _escaped(cell: str | Cell) -> Cell:
