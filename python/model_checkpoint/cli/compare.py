@@ -32,8 +32,9 @@ __all__ = ["compare_command"]
 
 _WIDTH = 32
 _COLUMNS = (
-    Column("EXPERIMENT"), Column("BEST", right=True), Column("AT STEP", right=True), Column("LAST", right=True),
-    Column("STEPS", right=True), Column("LATELY"), Column("COURSE"),
+    Column("EXPERIMENT"), Column("BEST", right=True), Column("AT STEP", right=True, drops=True),
+    Column("LAST", right=True, drops=True),
+    Column("STEPS", right=True, drops=True), Column("LATELY", drops=True), Column("COURSE"),
 )  # fmt: skip
 
 
