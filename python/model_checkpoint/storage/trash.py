@@ -151,9 +151,11 @@ class Trash:
             with storage_errors("cannot restore the checkpoint", target):
                 _native.rename_noreplace(entry.checkpoint, target)
         except OSError as error:
-            if is_present(target):
+            if not is_present(target):
+                raise
+            if is_present(entry.checkpoint):
                 raise CheckpointExistsError(f"{target} exists; checkpoints are never replaced") from error
-            raise
+            # It took place nevertheless: a network file system may apply a rename and then lose the answer.
         sync_directory(os.path.dirname(target))
         sync_directory(entry.directory)
         remove_tree(entry.directory)
