@@ -37,4 +37,5 @@ def test_no_path_of_the_catalog_leads_out_of_the_store(mckpt, root, tmp_path, wo
         database.execute("UPDATE checkpoints SET path = ? WHERE step = 10", (path,))
     done = mckpt("-C", root, *words)
     assert done.code not in (0, 5)
+    assert "path in a store" in done.out + done.err
     assert not (tmp_path / "elsewhere" / "out").exists()
