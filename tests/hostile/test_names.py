@@ -26,7 +26,7 @@ from model_checkpoint.checkpoint.scrub import scrub
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.cli import main
 from model_checkpoint.database.metric_table import MetricTable
-from model_checkpoint.errors import CheckpointError
+from model_checkpoint.errors import CheckpointError, CorruptionError
 from model_checkpoint.storage.backends import get_backend
 from model_checkpoint.storage.base_backend import register_backend
 from model_checkpoint.storage.commit import Draft
@@ -457,6 +457,25 @@ def test_names_that_are_found_in_a_store_lead_nowhere(place, trials, evidence):
         detail=f"{len(NAMES)} names, {len(FOUND)} kinds of records; everything that reads a store reads each",
     )
     assert not problems, "\n".join(problems[:30])
+
+
+@pytest.mark.parametrize("is_absolute", [True, False])
+def test_no_segment_is_read_where_an_edited_catalog_says_it_is(place, memory_path, is_absolute):
+    """A file outside is no segment, although the catalog has its size and digest."""
+    segment = next((place.runs / "exp" / ".metrics").iterdir())
+    twin = memory_path / "twin" / segment.name
+    twin.parent.mkdir()
+    shutil.copy(segment, twin)
+    path = str(twin) if is_absolute else f"../../twin/{segment.name}"
+    with contextlib.closing(sqlite3.connect(place.runs / "catalog.db")) as database, database:
+        database.execute("UPDATE metric_segments SET path = ?", (path,))
+    with Guard(str(twin.parent)) as guard:
+        with Workspace.open(place.runs) as workspace, contextlib.suppress(CheckpointError):
+            Compactor(workspace.store.root, MetricTable(workspace.catalog)).compact("exp", least=1)
+        with pytest.raises(CorruptionError, match="no segment's path"):
+            place.ckpts.metrics("loss")
+        assert not guard.problems()
+    shutil.rmtree(twin.parent)
 
 
 def test_names_on_the_command_line_end_in_an_exit_code(place, trials, evidence):
