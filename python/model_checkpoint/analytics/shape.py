@@ -140,7 +140,8 @@ def find_spikes(steps: ArrayLike, values: ArrayLike, *, window: int = 21, noises
 
     By the modified z-score: the distance from the running median, over the median absolute deviation of all such
     distances. Source: Iglewicz & Hoaglin, "How to detect and handle outliers", 1993; they take 3.5 for small samples,
-    at which one of 2,000 normal values is taken for a spike.
+    at which one of 2,000 normal values is taken for a spike. Where a line rises or falls without noise, each value is
+    its own running median; what stands out there is measured by the usual step from one value to the next.
 
     Args:
         steps: Steps in order.
@@ -154,8 +155,10 @@ def find_spikes(steps: ArrayLike, values: ArrayLike, *, window: int = 21, noises
     half = min(window, x.size) // 2
     padded = np.pad(y, half, mode="reflect", reflect_type="odd")  # a slope goes on beyond the ends
     apart = y - np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
-    noise = float(np.median(np.abs(apart))) * _MAD_TO_SIGMA
-    scores = apart / (noise or np.finfo(float).tiny)
+    usual_step = float(np.median(np.abs(np.diff(y)))) / math.sqrt(2)  # of noise alone, the same as the deviation
+    noise = max(float(np.median(np.abs(apart))), usual_step) * _MAD_TO_SIGMA
+    with np.errstate(over="ignore"):  # beside a constant, everything else is infinitely far
+        scores = apart / (noise or np.finfo(float).tiny)
     found = np.flatnonzero((np.abs(scores) >= noises) & (apart != 0))
     return tuple(Spike(int(x[n]), float(y[n]), float(scores[n])) for n in found)
 

@@ -25,8 +25,12 @@ def by_column(steps, values, first, last, columns):
     return found
 
 
-@given(values=values_of_a_series, strides=st.lists(st.integers(1, 3) | st.integers(1, 10**6), min_size=300, max_size=300),
-       start=st.integers(0, 2**62), columns=st.integers(1, 40))  # fmt: skip
+@given(
+    values=values_of_a_series,
+    strides=st.lists(st.integers(1, 3) | st.integers(1, 10**6), min_size=300, max_size=300),
+    start=st.integers(0, 2**62),
+    columns=st.integers(1, 40),
+)
 def test_each_column_keeps_its_extremes_ends_and_gaps(values, strides, start, columns):
     """Of every column: the first, last, least and greatest finite point, the first and last gap; nothing made up."""
     steps = np.cumsum([start, *strides[: len(values) - 1]]).astype(np.int64)

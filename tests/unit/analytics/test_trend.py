@@ -170,3 +170,21 @@ def test_what_cannot_be_extrapolated_is_refused(count, step):
     """Too few values, or a step that is known already."""
     with pytest.raises(ConfigurationError):
         extrapolate(range(count), np.ones(count), step)
+
+
+def test_a_wiggle_of_a_smooth_line_is_no_spike():
+    """The running median of a line without noise is the line itself; a step like any other does not stand out."""
+    steps = np.arange(300)
+    smooth_line = 2 - steps / 300
+    smooth_line[100] += 1 / 300
+    assert find_spikes(steps, smooth_line) == ()
+    smooth_line[200] = 9.0
+    assert [spike.step for spike in find_spikes(steps, smooth_line)] == [200]
+
+
+def test_a_spike_of_a_constant_is_infinitely_far():
+    """There is no noise to measure it by, and no warning about that."""
+    values = np.zeros(100)
+    values[50] = 9.0
+    (spike,) = find_spikes(np.arange(100), values)
+    assert (spike.step, spike.noises) == (50, math.inf)
