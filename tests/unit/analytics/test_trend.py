@@ -188,3 +188,15 @@ def test_a_spike_of_a_constant_is_infinitely_far():
     values[50] = 9.0
     (spike,) = find_spikes(np.arange(100), values)
     assert (spike.step, spike.noises) == (50, math.inf)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_that_grows_with_the_level_makes_no_spikes(seed):
+    """A loss that is noisy while it is high; a value far from all others there still is one."""
+    steps = np.arange(1000)
+    level = 3 * np.exp(-steps / 100) + 0.05
+    values = level * (1 + np.random.default_rng(seed).normal(0, 0.1, 1000))
+    assert len(find_spikes(steps, values, noises=7)) == 0
+    values[20] = 9.0
+    values[600] = 0.5
+    assert [spike.step for spike in find_spikes(steps, values, noises=7)] == [20, 600]
