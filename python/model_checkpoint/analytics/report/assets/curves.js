@@ -140,9 +140,12 @@ function noteItems(lines) {
   const all = lines.flatMap((line) => line.marks.map((mark) => [line, mark]));
   const kinds = ['not finite', 'divergence', 'spike', 'plateau'];
   all.sort((a, b) => kinds.indexOf(a[1].kind) - kinds.indexOf(b[1].kind) || ranks.get(a[0].experiment) - ranks.get(b[0].experiment));
-  const items = all.slice(0, 3).map(([line, mark]) => el('li', {}, el('span', { class: `mark ${mark.kind.replace(' ', '-')}` }, MARK_SIGNS[mark.kind]),
+  // One of each kind before a second one of any.
+  const firsts = kinds.map((kind) => all.find(([, mark]) => mark.kind === kind)).filter((one) => one);
+  const chosen = [...firsts, ...all.filter((one) => !firsts.includes(one))].slice(0, 4);
+  const items = chosen.map(([line, mark]) => el('li', {}, el('span', { class: `mark ${mark.kind.replace(' ', '-')}` }, MARK_SIGNS[mark.kind]),
     named(lineName(line), 48), ' ', mark.text));
-  if (all.length > 3) items.push(el('li', { class: 'quiet' }, `and ${plural(all.length - 3, 'more mark')} in the chart`));
+  if (all.length > chosen.length) items.push(el('li', { class: 'quiet' }, `and ${plural(all.length - chosen.length, 'more mark')} in the chart`));
   const reduced = lines.filter((line) => line.mean_x);
   if (reduced.length) {
     const points = reduced.reduce((sum, line) => sum + line.points, 0);
