@@ -86,12 +86,16 @@ class TimingLog:
 
     def _open(self) -> int:
         fd = _open_to_append(self._path)
-        if os.fstat(fd).st_size < _ROTATE_AT:
-            return fd
         try:
-            self._rotate(fd)
-        finally:
+            is_full = os.fstat(fd).st_size >= _ROTATE_AT
+            if is_full:
+                self._rotate(fd)
+        except OSError:
             os.close(fd)
+            raise
+        if not is_full:
+            return fd
+        os.close(fd)
         return _open_to_append(self._path)
 
     def _rotate(self, fd: int) -> None:
