@@ -459,6 +459,16 @@ def test_names_that_are_found_in_a_store_lead_nowhere(place, trials, evidence):
     assert not problems, "\n".join(problems[:30])
 
 
+@pytest.mark.parametrize("name", ["\ud800", "a\udc80", "\ud83d\ude00", "a\0b"])
+def test_a_text_without_utf8_or_with_a_nul_spoils_nothing_that_comes_later(place, name):
+    """A lone surrogate is refused where it is given: not when a queue of metrics or a file of settings is written."""
+    for entry in GIVEN:
+        with contextlib.suppress(CheckpointError):
+            entry(place, name)
+    place.ckpts.log(5, later=1.0)
+    assert place.ckpts.metrics("later").to_numpy()["value"].tolist() == [1.0]
+
+
 @pytest.mark.parametrize("is_absolute", [True, False])
 def test_no_segment_is_read_where_an_edited_catalog_says_it_is(place, memory_path, is_absolute):
     """A file outside is no segment, although the catalog has its size and digest."""

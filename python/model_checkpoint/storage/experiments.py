@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -56,6 +57,7 @@ def write_experiment(directory: str, info: ExperimentInfo) -> None:
         "criterion": info.criterion,
     }
     try:
+        json.dumps(members, ensure_ascii=False).encode()  # a lone surrogate would not come back
         text = strict_json.dump(members)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"the config of experiment {info.name} is not JSON: {error}") from None
