@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_checkpoint.database.metric_table import HotPoint, SeriesKey
 from model_checkpoint.database.records import SegmentInfo
-from model_checkpoint.errors import CorruptionError, FormatError
+from model_checkpoint.errors import CorruptionError, FormatError, StorageError
 from model_checkpoint.storage.names import METRICS_NAME, is_experiment
 from model_checkpoint.utils.atomic_file import replace_bytes
 from model_checkpoint.utils.optional_import import require
@@ -188,10 +188,10 @@ def read_segment(root: str, path: str) -> Segment:
     try:
         table = parquet.read_table(arrow.BufferReader(data), columns=list(COLUMNS))
         experiment, replaces = _described(path, table.schema.metadata)
-    except (arrow.ArrowException, KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"no segment of metrics: {error}", path=full, rule="segment") from error
-    info = SegmentInfo(path, experiment, table.num_rows, *_bounds(table, "step"), len(data), digest)
-    return Segment(info, table, _bounds(table, "id")[1], replaces)
+        info = SegmentInfo(path, experiment, table.num_rows, *_bounds(table, "step"), len(data), digest)
+        return Segment(info, table, _bounds(table, "id")[1], replaces)
+    except (arrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"no segment of metrics: {str(error)!a}", path=full, rule="segment") from error
 
 
 def read_replaced(root: str, path: str) -> tuple[str, ...]:
@@ -208,8 +208,12 @@ def read_replaced(root: str, path: str) -> tuple[str, ...]:
     try:
         with os.fdopen(os.dup(file.fd), "rb") as stream:
             return _described(path, parquet.read_metadata(stream).metadata)[1]
+    except OSError as error:
+        if error.errno is not None:
+            raise StorageError.from_os_error(error, "cannot read a segment of metrics", path=full) from error
+        raise FormatError(f"no segment of metrics: {str(error)!a}", path=full, rule="segment") from error
     except (arrow.ArrowException, KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"no segment of metrics: {error}", path=full, rule="segment") from error
+        raise FormatError(f"no segment of metrics: {str(error)!a}", path=full, rule="segment") from error
 
 
 def _described(path: str, metadata: Mapping[bytes, bytes]) -> tuple[str, tuple[str, ...]]:

@@ -11,7 +11,7 @@ from model_checkpoint.database import queries
 from model_checkpoint.database.base_connection import BaseDatabaseConnection
 from model_checkpoint.database.catalog_files import FILES
 from model_checkpoint.database.listing import CATALOG_NAME
-from model_checkpoint.database.revision import is_current, no_catalog
+from model_checkpoint.database.revision import is_current, no_catalog, no_program
 from model_checkpoint.errors import StorageError
 from model_checkpoint.utils import real_path
 from model_checkpoint.utils.clock import utc_now
@@ -71,6 +71,8 @@ def set_aside(root: str | os.PathLike[str]) -> str | None:
 
 
 def _is_up_to_date(connection: Connection, where: str) -> bool:
+    if connection.dialect.name == "sqlite":
+        no_program(connection.execute(text(queries.PROGRAMS)).scalars().all(), where)
     inspector = inspect(connection)
     if inspector.has_table("alembic_version"):
         found = connection.execute(text(queries.REVISION)).scalar()

@@ -125,10 +125,9 @@ function drawMarks(lines, drawn, isDrawn) {
     const value = line.y[place];
     const isOnLine = value !== null && isDrawn(value);
     const x = drawn.x(mark.step), title = svg('title', {}, `${lineName(line)}: ${mark.text}`);
-    const isQuiet = colour(line.experiment) === 'others';
-    if (mark.kind === 'plateau' && isQuiet) continue;
+    if (mark.kind === 'plateau' && colour(line.experiment) === 'others') continue;
     if (mark.kind === 'spike') {
-      if (isOnLine && !isQuiet) drawn.area.append(svg('circle', { class: 'spike', cx: x, cy: drawn.y(value), r: 4.5 }, title));
+      if (isOnLine) drawn.area.append(svg('circle', { class: 'spike', cx: x, cy: drawn.y(value), r: 4.5 }, title));
       continue;
     }
     const y = isOnLine ? Math.max(drawn.y(value) - 9, drawn.inner.top + 8) : drawn.inner.top + 8;
