@@ -289,10 +289,10 @@ def rolled_back(place: Place) -> Iterator[None]:
 def record_of_the_trash(place: Place, name: str) -> None:
     with rolled_back(place):
         directory = place.runs / ".trash" / "0123"
-        (directory / "step-00000000-01234567").mkdir(parents=True)
         times = {"trashed_at": "2020-01-01T00:00:00.000000Z", "expires_at": "2020-01-02T00:00:00.000000Z"}
         for path in (name, f"exp/{name}", f"{name}/step-00000000-01234567"):
             for identity in ("0" * 32, name):
+                (directory / "step-00000000-01234567").mkdir(parents=True, exist_ok=True)  # it has expired: it goes
                 record = {"id": identity, "path": path, **times, "reasons": [name]}
                 (directory / "trash.json").write_text(json.dumps(record))
                 everything(place)
