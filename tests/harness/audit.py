@@ -30,6 +30,7 @@ _seen: Counter[str] | None = None
 _asked_for: set[str] = set()
 _known: frozenset[str] = frozenset()
 _is_hooked = False
+_is_stopped = False
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -39,6 +40,8 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
             _seen[f"import of {arguments[0]}"] += 1
     elif _seen is not None and event.startswith(_FORBIDDEN) and not _is_own_migration(event, arguments):
         _seen[f"{event} {ascii(arguments)[:100]}"] += 1
+        if _is_stopped:
+            raise PermissionError(f"{event} while it must not be")
 
 
 def _is_own_migration(event: str, arguments: tuple[Any, ...]) -> bool:
@@ -64,14 +67,14 @@ def modules_asked_for() -> frozenset[str]:
 
 
 @contextmanager
-def audited() -> Iterator[Counter[str]]:
-    """Count what must not happen, by event.
+def audited(*, stop: bool = True) -> Iterator[Counter[str]]:
+    """Count what must not happen, by event; and, unless ``stop`` is false, do not let it happen.
 
     An import counts unless somebody has asked for that module before: an optional one that is missing is looked for
     again each time.
     """
-    global _seen, _known  # noqa: PLW0603 - there is one hook
-    _known = modules_asked_for()
+    global _seen, _known, _is_stopped  # noqa: PLW0603 - there is one hook
+    _known, _is_stopped = modules_asked_for(), stop
     seen = _seen = Counter[str]()
     try:
         yield seen

@@ -77,7 +77,7 @@ def control(form: str) -> dict[str, int]:
     """What is seen when something is read as it must not be: that the others saw nothing means something then."""
     with _canaries() as mark:
         raw = next(raw for raw in pickles.pickles(f"touch {mark}") if b"cos\nsystem\n" in raw)
-        with audit.audited() as seen, contextlib.suppress(Exception):
+        with audit.audited(stop=False) as seen, contextlib.suppress(Exception):
             if form == "pickle":
                 pickle.loads(raw)
             elif form == "eval":

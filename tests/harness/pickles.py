@@ -1,5 +1,4 @@
-"""Pickles that run code when `pickle` loads them, in every way that its machine has to call something, and in every kind
-of file that ``torch.load`` reads."""
+"""Pickles that run code when `pickle` loads them, in every way there is, in every kind of file that torch reads."""
 
 from __future__ import annotations
 
