@@ -21,8 +21,8 @@ class TorchPlain(Peer):
     modules = ("torch",)
     how = "`torch.save` to `latest.pt`, over the one before, as the tutorials do; `torch.load` with its defaults."
     claims = (
-        "Nothing on interrupted saves, power cuts or damage. Loads are restricted to tensors, plain values and types that "
-        "were allowed, unless `weights_only=False`."
+        "Nothing on interrupted saves, power cuts or damage. Loads are restricted to tensors, plain values and types "
+        "that were allowed, unless `weights_only=False`."
     )
 
     @contextmanager
