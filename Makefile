@@ -36,8 +36,10 @@ build: .venv/.build ## compile the core and install the package, editable, into 
 # --- tests ------------------------------------------------------------------------------------------------------------
 
 .PHONY: test test-cpp asan tsan regression
-test: check asan ## everything that a change must pass: quick checks, C++ tests under sanitizers, all Python tests
-	$(call say,passed so far: checks and the C++ tests under ASan and UBSan; now the Python tests)
+test: check asan ## everything that a change must pass: checks, C++ tests under sanitizers, costs, all Python tests
+	$(call say,passed so far: checks and the C++ tests under ASan and UBSan; now what our parts cost beside each other)
+	@python -m benchmarks.regression --within
+	$(call say,now the Python tests)
 	@python -m pytest
 
 test-cpp: .venv/.setup ## C++ tests, optimized

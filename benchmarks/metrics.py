@@ -252,7 +252,7 @@ def measure_ask(directory: str, points: int) -> list[Target]:
 
 
 def ask_best(selector: BestModelSelector, listing: Listing) -> Selection:
-    return selector.best(Candidates.of_rows(listing.columns("gpt2", selector.metrics), selector.metrics))
+    return selector.best(Candidates.of_columns(listing.columns("gpt2", selector.metrics)))
 
 
 def measure_best(directory: str, checkpoints: int = 16_000) -> list[Target]:

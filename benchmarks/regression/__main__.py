@@ -1,10 +1,13 @@
 """Has this tree become slower? It is compared with itself, in one run, and never with a figure in seconds.
 
-    python -m benchmarks.regression [--base COMMIT] [--only TEXT]
+    python -m benchmarks.regression [--base COMMIT | --within] [--only TEXT]
 
 First claims about this build alone: what its parts cost in terms of each other. Then the same work on this build and
-on that of an earlier commit, in turn. Of each ratio the median is shown with its 99 % confidence interval; a claim
-fails if all of the interval is above its bound, twice. Exits with 1 if one failed.
+on that of an earlier commit, in turn. With `--within`, the first alone, of the core that is installed: nothing is
+compiled, and it is part of what every change must pass.
+
+Of each ratio the median is shown with its 99 % confidence interval; a claim fails if all of the interval is above its
+bound, twice. Exits with 1 if one failed.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.regression.against_base import against_base
 from benchmarks.regression.base import choose_base
-from benchmarks.regression.build import BUILDS, ROOT, SOURCES, digest, extract, package
+from benchmarks.regression.build import BUILDS, ROOT, SOURCES, core, digest, extract, installed_core, package
 from benchmarks.regression.comparison import Comparison, judge
 from benchmarks.regression.invariants import invariants
 from benchmarks.regression.side import SideError
@@ -25,14 +28,17 @@ from benchmarks.regression.side import SideError
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.regression", description=__doc__.partition("\n")[0])
-    parser.add_argument("--base", metavar="COMMIT", help="default: where the branch left main, or the commit before")
+    bases = parser.add_mutually_exclusive_group()
+    bases.add_argument("--base", metavar="COMMIT", help="default: where the branch left main, or the commit before")
+    bases.add_argument("--within", action="store_true", help="only claims about this build, with the installed core")
     parser.add_argument("--only", metavar="TEXT", default="", help="only claims whose name has this text")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     BUILDS.mkdir(parents=True, exist_ok=True)
-    candidate = package(ROOT, "candidate")
+    candidate = package(ROOT, "candidate", installed_core() if arguments.within else core(ROOT))
     failed = report("within this build", invariants(candidate), arguments.only)
-    failed += report_against_base(candidate, arguments.base, arguments.only)
+    if not arguments.within:
+        failed += report_against_base(candidate, arguments.base, arguments.only)
     print(f"\n{failed} of the claims failed" if failed else "\nno claim failed")
     return 1 if failed else 0
 
@@ -47,7 +53,7 @@ def report_against_base(candidate: Path, commit: str | None, only: str) -> int:
         if digest(source, SOURCES) == digest(ROOT, SOURCES):
             print(f"\nthe sources are those of {base[:9]}: nothing to compare")
             return 0
-        built = package(source, "base")
+        built = package(source, "base", core(source))
     return report(f"against {base[:9]}", against_base(candidate, built), only)
 
 

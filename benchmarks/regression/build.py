@@ -7,6 +7,7 @@ that a change of Python alone compiles nothing, and both sides then run the same
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import shutil
 import subprocess
@@ -30,14 +31,23 @@ def extract(commit: str, directory: Path) -> Path:
     return directory
 
 
-def package(source: Path, name: str) -> Path:
-    """Put a source tree's package and its core together; returns the directory that holds `model_checkpoint`."""
+def package(source: Path, name: str, core: Path) -> Path:
+    """Put a source tree's package and a core together; returns the directory that holds `model_checkpoint`."""
     packages = BUILDS / name
     shutil.rmtree(packages, ignore_errors=True)
     ignored = shutil.ignore_patterns("*.so", "__pycache__")
     shutil.copytree(source / "python" / "model_checkpoint", packages / "model_checkpoint", ignore=ignored)
-    shutil.copytree(core(source), packages / "model_checkpoint", dirs_exist_ok=True)
+    only_core = shutil.ignore_patterns("*.py", "*.pyi", "__pycache__", "py.typed")
+    shutil.copytree(core, packages / "model_checkpoint", ignore=only_core, dirs_exist_ok=True)
     return packages
+
+
+def installed_core() -> Path:
+    """The core that is installed in this environment: built for release, as in wheels, if nobody asked for another."""
+    spec = importlib.util.find_spec("model_checkpoint._native._core")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("no core is installed: make build")
+    return Path(spec.origin).parents[1]
 
 
 def core(source: Path) -> Path:

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
         UnverifiableError,
         UnverifiedWarning,
     )
+    from model_checkpoint.monitoring.monitor import PerformanceMonitor
+    from model_checkpoint.monitoring.report import PerformanceReport
     from model_checkpoint.storage.backends import get_backend
     from model_checkpoint.storage.base_backend import BaseStorageBackend, register_backend
     from model_checkpoint.storage.checkpoint_dir import inspect, load, save, verify
@@ -103,6 +105,8 @@ __all__ = [
     "MetricsCollector",
     "MetricsReader",
     "MissingDependencyError",
+    "PerformanceMonitor",
+    "PerformanceReport",
     "QueryError",
     "Receipt",
     "ResumeReport",
@@ -155,6 +159,8 @@ _HOMES = {
     "Keep": "model_checkpoint.checkpoint.keep",
     "MetricsCollector": "model_checkpoint.analytics.collector",
     "MetricsReader": "model_checkpoint.analytics.reader",
+    "PerformanceMonitor": "model_checkpoint.monitoring.monitor",
+    "PerformanceReport": "model_checkpoint.monitoring.report",
     "Receipt": "model_checkpoint.types",
     "ResumeReport": "model_checkpoint.checkpoint.resume",
     "RetentionPlan": "model_checkpoint.checkpoint.retention",

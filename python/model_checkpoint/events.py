@@ -21,6 +21,7 @@ __all__ = [
     "CheckpointVerified",
     "Event",
     "EventSink",
+    "PerformanceThresholdExceeded",
     "RetentionFailed",
     "RetentionPlanned",
     "RunResumed",
@@ -161,6 +162,29 @@ class CheckpointRestored:
     checkpoint: CheckpointInfo
 
 
+@dataclass(frozen=True, slots=True)
+class PerformanceThresholdExceeded:
+    """Something was slower than the manager's `PerformanceMonitor` was told to accept.
+
+    Attributes:
+        kind: Of which operation: ``"save"``, ``"load"``, ``"verify"``.
+        experiment: Whose, or None.
+        step: Of which checkpoint, or None.
+        threshold: What was demanded, in words.
+        measured: What was measured.
+        limit: What it was compared with.
+        unit: What both count.
+    """
+
+    kind: str
+    experiment: str | None
+    step: int | None
+    threshold: str
+    measured: float
+    limit: float
+    unit: str
+
+
 Event: TypeAlias = (
     SaveStarted
     | CheckpointSaved
@@ -174,6 +198,7 @@ Event: TypeAlias = (
     | RetentionFailed
     | CheckpointTrashed
     | CheckpointRestored
+    | PerformanceThresholdExceeded
 )
 
 

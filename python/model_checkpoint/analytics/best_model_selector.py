@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 
@@ -67,9 +67,14 @@ class BestModelSelector:
         return cls(Single(Goal(metric, mode), smoothing), where=where)
 
     @classmethod
-    def weighted(cls, *goals: Goal, where: Sequence[str | Constraint] = ()) -> Self:
+    def weighted(
+        cls,
+        *goals: Goal,
+        scale: Literal["range", "rank", "deviation"] = "range",
+        where: Sequence[str | Constraint] = (),
+    ) -> Self:
         """By a weighted sum; see `Weighted`."""
-        return cls(Weighted(goals), where=where)
+        return cls(Weighted(goals, scale), where=where)
 
     @classmethod
     def lexicographic(cls, *goals: Goal, where: Sequence[str | Constraint] = ()) -> Self:
@@ -80,6 +85,22 @@ class BestModelSelector:
     def pareto(cls, *goals: Goal, where: Sequence[str | Constraint] = ()) -> Self:
         """Those that no other beats; see `Pareto`."""
         return cls(Pareto(goals), where=where)
+
+    def __str__(self) -> str:
+        """What `model_checkpoint.analytics.selector_text.parse_selector` reads, unless the criterion is your own."""
+        where = [f"where={[str(one) for one in self.where]!r}"] if self.where else []
+        return self.criterion.text(*where)
+
+    def __repr__(self) -> str:
+        return f"<BestModelSelector {self}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BestModelSelector):
+            return NotImplemented
+        return (self.criterion, self.where) == (other.criterion, other.where)
+
+    def __hash__(self) -> int:
+        return hash((self.criterion, self.where))
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_checkpoint.analytics.curve import Floats
+from model_checkpoint.database.records import MetricColumns
 from model_checkpoint.errors import MetricNotFoundError
 from model_checkpoint.types import CheckpointInfo
 
@@ -41,8 +42,19 @@ class Candidates:
     def of(cls, checkpoints: Iterable[CheckpointInfo], names: Iterable[str]) -> Self:
         """Columns of checkpoints."""
         ordered = sorted(checkpoints, key=lambda checkpoint: checkpoint.seq)
-        rows = [(c.id, c.step, c.seq, *(c.metrics.get(name) for name in names)) for c in ordered]
-        return cls.of_rows(rows, tuple(names))
+        columns = {name: [c.metrics.get(name) for c in ordered] for name in names}
+        places = [c.id for c in ordered], [c.step for c in ordered], [c.seq for c in ordered]
+        return cls.of_columns(MetricColumns(*places, columns))
+
+    @classmethod
+    def of_columns(cls, columns: MetricColumns) -> Self:
+        """What the catalog has: `Lookup.columns`."""
+        return cls(
+            columns.ids,
+            np.array(columns.steps, dtype=np.int64),
+            np.array(columns.seqs, dtype=np.int64),
+            {name: np.array(values, dtype=np.float64) for name, values in columns.values.items()},
+        )
 
     @classmethod
     def of_rows(cls, rows: Sequence[Sequence[Any]], names: Sequence[str]) -> Self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -60,7 +60,13 @@ class Constraint:
             raise ConfigurationError(f"{text!r} is no constraint such as 'latency_ms < 50': {error}") from None
 
     def __str__(self) -> str:
-        return f"{self.metric} {self.operator} {self.bound:g}"
+        short = f"{self.bound:g}"
+        return f"{self.metric} {self.operator} {short if float(short) == self.bound else repr(self.bound)}"
+
+    def allows(self, metrics: Mapping[str, float]) -> bool:
+        """Whether values by name satisfy it."""
+        value = metrics.get(self.metric, math.nan)
+        return not math.isnan(value) and bool(_OPERATORS[self.operator](value, self.bound))
 
     def holds(self, candidates: Candidates) -> NDArray[np.bool_]:
         """For each candidate, whether it satisfies the constraint."""

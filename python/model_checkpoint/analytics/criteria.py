@@ -45,8 +45,17 @@ class Goal:
 
     def __post_init__(self) -> None:
         check_mode(self.mode)
+        if not (isinstance(self.metric, str) and self.metric):
+            raise ConfigurationError(f"a goal is about a metric by name, not {self.metric!r}")
         if not (0 < self.weight < math.inf and 0 <= self.tolerance < math.inf):
-            raise ConfigurationError(f"{self}: weights are above 0, tolerances not below")
+            raise ConfigurationError(f"{self!r}: weights are above 0, tolerances not below")
+
+    def __str__(self) -> str:
+        """As `model_checkpoint.analytics.selector_text` reads it."""
+        mode = [] if self.mode == "min" else [repr(self.mode)]
+        weight = [] if self.weight == 1 else [f"weight={self.weight!r}"]
+        tolerance = [] if self.tolerance == 0 else [f"tolerance={self.tolerance!r}"]
+        return f"Goal({', '.join([repr(self.metric), *mode, *weight, *tolerance])})"
 
     def losses(self, candidates: Candidates) -> Floats:
         """The values so that less is better."""
@@ -67,6 +76,25 @@ class Criterion(ABC):
     @abstractmethod
     def metrics(self) -> tuple[str, ...]:
         """Names of the metrics that it looks at."""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What it was made with, as text that is stored; a rule of your own cannot be read back from it."""
+        return ()
+
+    @property
+    def leading(self) -> Goal:
+        """The metric that it looks at first, for what shows or understands only one."""
+        return Goal(self.metrics[0])
+
+    @property
+    def maker(self) -> str:
+        """What makes it, of `BestModelSelector`."""
+        return type(self).__name__.lower()
+
+    def text(self, *more: str) -> str:
+        """What it is, as a call of its maker with further arguments."""
+        return f"{self.maker}({', '.join((*self.arguments, *more))})"
 
     @abstractmethod
     def order(self, candidates: Candidates, allowed: Chosen) -> Indices:
@@ -95,9 +123,26 @@ class Single(Criterion):
     goal: Goal
     smoothing: int = 1
 
+    def __post_init__(self) -> None:
+        if isinstance(self.smoothing, bool) or not isinstance(self.smoothing, int) or self.smoothing < 1:
+            raise ConfigurationError(f"smoothing is over a whole number of candidates above 0, not {self.smoothing!r}")
+
     @property
     def metrics(self) -> tuple[str, ...]:
         return (self.goal.metric,)
+
+    @property
+    def leading(self) -> Goal:
+        return self.goal
+
+    @property
+    def maker(self) -> str:
+        return "by"
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        smoothing = [f"smoothing={self.smoothing}"] if self.smoothing > 1 else []
+        return (repr(self.goal.metric), repr(self.goal.mode), *smoothing)
 
     def order(self, candidates: Candidates, allowed: Chosen) -> Indices:
         losses = self._losses(candidates)
@@ -138,12 +183,22 @@ class _OfGoals(Criterion):
     goals: tuple[Goal, ...]
 
     def __post_init__(self) -> None:
+        if not all(isinstance(goal, Goal) for goal in self.goals):
+            raise ConfigurationError(f"{self.goals} are not all of the form Goal('val_loss', 'min')")
         if not self.goals or len(set(self.metrics)) < len(self.goals):
             raise ConfigurationError(f"goals are different metrics, at least one, not {self.metrics}")
 
     @property
     def metrics(self) -> tuple[str, ...]:
         return tuple(goal.metric for goal in self.goals)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return tuple(map(str, self.goals))
+
+    @property
+    def leading(self) -> Goal:
+        return self.goals[0]
 
     def _values(self, candidates: Candidates, index: np.int64) -> str:
         return ", ".join(f"{name} {candidates.column(name)[index]:.6g}" for name in self.metrics)
@@ -165,6 +220,11 @@ class Weighted(_OfGoals):
         _OfGoals.__post_init__(self)
         if self.scale not in _SCALES:
             raise ConfigurationError(f"scale is {self.scale!r}; it must be one of {', '.join(_SCALES)}")
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        scale = [f"scale={self.scale!r}"] if self.scale != "range" else []
+        return (*map(str, self.goals), *scale)
 
     def order(self, candidates: Candidates, allowed: Chosen) -> Indices:
         scores = self._parts(candidates, allowed).sum(axis=0)
@@ -274,6 +334,10 @@ class Custom(Criterion):
     @property
     def metrics(self) -> tuple[str, ...]:
         return self.names
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return (getattr(self.score, "__name__", "?"), *map(repr, self.names))
 
     def order(self, candidates: Candidates, allowed: Chosen) -> Indices:
         losses = np.full(len(candidates), math.nan)

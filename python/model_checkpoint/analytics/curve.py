@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Floats", "finite", "thinned"]
+__all__ = ["Floats", "finite", "last_of_each_step", "split_by_number", "thinned"]
 
 Floats = NDArray[np.float64]
 
@@ -23,3 +26,28 @@ def thinned(x: Floats, y: Floats, most: int) -> tuple[Floats, Floats]:
         return x, y
     parts = np.array_split(np.arange(x.size), most)
     return np.array([np.median(x[part]) for part in parts]), np.array([np.median(y[part]) for part in parts])
+
+
+def last_of_each_step(
+    steps: NDArray[np.int64], values: Floats, ids: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Floats]:
+    """Points by step, and of several for a step the one with the largest id.
+
+    Most series are in order already, with one point a step: to see that is far quicker than to sort them.
+    """
+    if (steps[1:] > steps[:-1]).all():
+        return steps, values
+    order = np.lexsort((ids, steps))
+    steps, values = steps[order], values[order]
+    is_last = np.append(steps[1:] != steps[:-1], True)
+    return steps[is_last], values[is_last]
+
+
+def split_by_number(
+    numbers: NDArray[np.int16], *columns: NDArray[Any]
+) -> Iterator[tuple[int, tuple[NDArray[Any], ...]]]:
+    """The rows of each number, in their order."""
+    order = np.argsort(numbers, kind="stable")  # of 16 bits: a radix sort
+    found, starts = np.unique(numbers[order], return_index=True)
+    for number, rows in zip(found.tolist(), np.split(order, starts[1:]), strict=True):
+        yield number, tuple(column[rows] for column in columns)

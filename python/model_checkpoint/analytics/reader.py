@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from model_checkpoint.analytics.curve import last_of_each_step, split_by_number
 from model_checkpoint.analytics.engine import Engine, Limits
-from model_checkpoint.analytics.views import checkpoints_table, experiments_table
+from model_checkpoint.analytics.views import checkpoints_table, experiments_table, wanted_table
 from model_checkpoint.database.catalog import Catalog
 from model_checkpoint.database.metric_table import MetricTable, SeriesKey, tags_text
 from model_checkpoint.errors import ConfigurationError, MetricNotFoundError
@@ -24,6 +25,13 @@ __all__ = ["Metrics", "MetricsReader"]
 
 _ALL_STEPS = (0, 2**63 - 1)
 _LAST = "QUALIFY row_number() OVER (PARTITION BY name, split, tags, step ORDER BY id DESC) = 1"
+
+_CURVE = "SELECT step, value, id FROM points WHERE name = ? AND split = ? AND tags = ?"
+
+_COUNTS = "SELECT name, split, tags, count(*) AS points FROM points GROUP BY ALL ORDER BY ALL"
+_CURVES = "SELECT number, step, value, id FROM points JOIN wanted USING (name, split, tags)"
+_AT_ONCE = 16_000_000
+"""Points that `MetricsReader.curves` has in memory at a time, at 32 bytes each, unless one series has more."""
 
 _SUMMARY = """
     SELECT name, split, tags, count(*) AS count, count(*) FILTER (WHERE NOT isfinite(value)) AS nonfinite,
@@ -153,11 +161,27 @@ class MetricsReader:
         Raises:
             MetricNotFoundError: There is no such series.
         """
-        found = self.metrics(experiment, name, split=split, tags=tags or {})
-        if not len(found):
+        found = self._engine.run(_CURVE, [name, split, tags_text(tags)], experiments=[experiment])
+        if not found.num_rows:
+            self.check_known(experiment, [name])
             raise MetricNotFoundError(name, [f"{key.name}[{key.split}]" for key in self.series(experiment)])
-        columns = found.to_numpy()
-        return columns["step"], columns["value"]
+        return last_of_each_step(*(found[column].to_numpy() for column in ("step", "value", "id")))
+
+    def curves(self, experiment: str) -> Iterator[tuple[SeriesKey, NDArray[np.int64], NDArray[np.float64]]]:
+        """Steps and values of every series, one value a step; read together, some millions of points at a time."""
+        counts = self._engine.run(_COUNTS, experiments=[experiment])
+        for batch in _batches(counts.to_pylist()):
+            keys = [SeriesKey(row["name"], row["split"], row["tags"]) for row in batch]
+            yield from self._together(experiment, keys)
+
+    def _together(
+        self, experiment: str, keys: Sequence[SeriesKey]
+    ) -> Iterator[tuple[SeriesKey, NDArray[np.int64], NDArray[np.float64]]]:
+        wanted = wanted_table(keys)
+        found = self._engine.run(_CURVES, experiments=[experiment], tables={"wanted": wanted})
+        columns = [found[name].to_numpy() for name in ("number", "step", "value", "id")]
+        for number, (steps, values, ids) in split_by_number(*columns):
+            yield (keys[number], *last_of_each_step(steps, values, ids))
 
     def summary(self, experiment: str) -> pa.Table:
         """Totals of each series: count, nonfinite, min, max, mean, std, last, first_step, last_step.
@@ -200,6 +224,18 @@ class MetricsReader:
         for name in names:
             if name not in known:
                 raise MetricNotFoundError(name, sorted(known))
+
+
+def _batches(counts: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Series that are read together."""
+    batch: list[dict[str, Any]] = []
+    for row in counts:
+        if batch and sum(one["points"] for one in batch) + row["points"] > _AT_ONCE:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
 
 
 def _several(value: object) -> tuple[object, ...]:

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from model_checkpoint.errors import ConfigurationError
 from model_checkpoint.types import CheckpointInfo, Mode
 
-__all__ = ["Objective", "best", "check_mode", "rank"]
-
-
-@dataclass(frozen=True, slots=True)
-class Objective:
-    """A metric, and whether less or more of it is better."""
-
-    metric: str
-    mode: Mode = "min"
+__all__ = ["best", "check_mode", "rank"]
 
 
 def rank(checkpoints: Iterable[CheckpointInfo], metric: str, mode: Mode = "min") -> list[CheckpointInfo]:

@@ -142,14 +142,13 @@ def _ema(series: Floats, weight: float) -> Floats:
 
 
 def _running_median(series: Floats, window: int) -> Floats:
-    padded = np.concatenate([np.full(window - 1, np.nan), np.where(np.isfinite(series), series, np.nan)])
     if not series.size:
         return series
-    windows = np.lib.stride_tricks.sliding_window_view(padded, window)
-    known = np.isfinite(windows).any(axis=1)
-    result = np.full(series.size, np.nan)
-    result[known] = np.nanmedian(windows[known], axis=1)
-    return result
+    padded = np.concatenate([np.full(window - 1, np.inf), np.where(np.isfinite(series), series, np.inf)])
+    windows = np.sort(np.lib.stride_tricks.sliding_window_view(padded, window), axis=1)  # what is unknown comes last
+    known, rows = np.isfinite(windows).sum(axis=1), np.arange(series.size)
+    middle: Floats = (windows[rows, (known - 1) // 2] + windows[rows, known // 2]) / 2
+    return np.where(known > 0, middle, np.nan)
 
 
 def _points(steps: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:

@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from model_checkpoint.database.metric_table import SeriesKey
 from model_checkpoint.types import CheckpointInfo, ExperimentInfo
 from model_checkpoint.utils.optional_import import require
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["checkpoints_table", "experiments_table"]
+__all__ = ["checkpoints_table", "experiments_table", "wanted_table"]
 
 
 def experiments_table(experiments: Iterable[ExperimentInfo]) -> pa.Table:
@@ -42,6 +43,13 @@ def checkpoints_table(checkpoints: Iterable[CheckpointInfo]) -> pa.Table:
     }
     rows = [{name: _plain(getattr(info, name)) for name in types} for info in checkpoints]
     return arrow.Table.from_pylist(rows, schema=arrow.schema(types))
+
+
+def wanted_table(keys: Iterable[SeriesKey]) -> pa.Table:
+    """name, split, tags, and number: the place of each series among those given."""
+    arrow: Any = require("pyarrow", extra="analytics")
+    schema = arrow.schema({**dict.fromkeys(SeriesKey._fields, arrow.utf8()), "number": arrow.int16()})
+    return arrow.Table.from_pylist([{**key._asdict(), "number": n} for n, key in enumerate(keys)], schema=schema)
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,8 @@
 """What to keep: small policies that combine by ``|`` and say why.
 
     Keep.last(3) | Keep.best(2) | Keep.every(10_000)
+    Keep.last(3) | Keep.best(2, by=BestModelSelector.by("val_loss", where=["latency_ms < 50"]))
+    Keep.pareto(Goal("val_loss"), Goal("latency_ms")) | Keep.where("accuracy > 0.9")
 
 A union keeps what any of its parts keeps, with the reasons of all. What is protected whatever the policy says is in
 `model_checkpoint.checkpoint.retention`. The text of a policy, as ``str`` gives it, is what ``experiment.json`` holds
@@ -14,11 +16,17 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from model_checkpoint.analytics.selection import Objective, check_mode, rank
+from model_checkpoint.analytics.objective import Objective
+from model_checkpoint.analytics.selection import check_mode
 from model_checkpoint.errors import ConfigurationError
 from model_checkpoint.types import CheckpointInfo, Mode
+
+if TYPE_CHECKING:  # numpy: policies that need it import it when they are made
+    from model_checkpoint.analytics.best_model_selector import BestModelSelector
+    from model_checkpoint.analytics.constraint import Constraint
+    from model_checkpoint.analytics.criteria import Goal
 
 __all__ = ["Keep"]
 
@@ -38,9 +46,35 @@ class Keep(ABC):
         return _Last(_positive("last", count))
 
     @staticmethod
-    def best(count: int, metric: str | None = None, mode: Mode | None = None) -> Keep:
-        """The best ``count`` by a metric; without one, by the experiment's ``monitor`` and ``mode``."""
-        return _Best(_positive("best", count), _metric(metric), None if mode is None else check_mode(mode))
+    def best(
+        count: int, metric: str | None = None, mode: Mode | None = None, *, by: BestModelSelector | None = None
+    ) -> Keep:
+        """The best ``count`` by a metric, or by a selector; without either, by what the experiment monitors.
+
+        Values that are attached to a checkpoint after its save count from then on.
+        """
+        count = _positive("best", count)
+        if by is None:
+            return _Best(count, _metric(metric), None if mode is None else check_mode(mode))
+        if metric is not None or mode is not None:
+            raise ConfigurationError("best() takes a metric and its mode, or by=")
+        return _BestBy(count, Objective.by(by))
+
+    @staticmethod
+    def pareto(*goals: Goal) -> Keep:
+        """The front: those that no other checkpoint beats in one of the metrics without losing in another."""
+        from model_checkpoint.analytics.best_model_selector import BestModelSelector
+
+        return _Front(Objective.by(BestModelSelector.pareto(*goals)))
+
+    @staticmethod
+    def where(*constraints: str | Constraint) -> Keep:
+        """All that satisfy ``"latency_ms < 50"``; of several constraints, all of them."""
+        from model_checkpoint.analytics.constraint import Constraint
+
+        if not constraints:
+            raise ConfigurationError("where() takes constraints such as 'latency_ms < 50'")
+        return _Where(tuple(Constraint.parse(one) if isinstance(one, str) else one for one in constraints))
 
     @staticmethod
     def every(
@@ -79,7 +113,7 @@ class Keep(ABC):
         """
         try:
             return _policy(ast.parse(text.strip(), mode="eval").body)
-        except (SyntaxError, ValueError, TypeError, RecursionError) as error:
+        except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
             raise ConfigurationError(f"{text!r} is not a policy such as 'last(3) | best(2)': {error}") from None
 
     def __or__(self, other: Keep) -> Keep:
@@ -109,15 +143,27 @@ class Keep(ABC):
 
         Args:
             checkpoints: All committed ones of the experiment.
-            goal: The experiment's monitor and mode, if it has a monitor.
+            goal: What makes one of them the best, if the experiment says so.
         """
 
     def reasons(
-        self, checkpoints: Iterable[CheckpointInfo], *, monitor: str | None = None, mode: Mode = "min"
+        self,
+        checkpoints: Iterable[CheckpointInfo],
+        *,
+        monitor: str | None = None,
+        mode: Mode = "min",
+        selector: BestModelSelector | None = None,
     ) -> dict[str, tuple[str, ...]]:
-        """For each id that is kept, the parts that keep it: ``{"1f3a…": ("last(3)", "best(2)")}``."""
+        """For each id that is kept, the parts that keep it: ``{"1f3a…": ("last(3)", "best(2)")}``.
+
+        Args:
+            checkpoints: All committed ones of the experiment, in any order.
+            monitor: The experiment's metric.
+            mode: Whether less or more of it is better.
+            selector: What says instead of them which is the best.
+        """
         ordered = sorted(checkpoints, key=lambda checkpoint: checkpoint.seq)
-        goal = None if monitor is None else Objective(monitor, mode)
+        goal = None if monitor is None else Objective(monitor, mode, selector)
         found: dict[str, tuple[str, ...]] = {}
         for part in self.parts:
             for checkpoint in part.select(ordered, goal):
@@ -153,8 +199,44 @@ class _Best(Keep):
 
     def select(self, checkpoints: Sequence[CheckpointInfo], goal: Objective | None, /) -> Iterable[CheckpointInfo]:
         self.check(goal.metric if goal else None)
+        if goal is not None and self.metric is None and self.mode is None:
+            return goal.rank(checkpoints, limit=self.count)
         target = goal or Objective("")
-        return rank(checkpoints, self.metric or target.metric, self.mode or target.mode)[: self.count]
+        return Objective(self.metric or target.metric, self.mode or target.mode).rank(checkpoints, limit=self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class _BestBy(Keep):
+    count: int
+    goal: Objective
+
+    def __str__(self) -> str:
+        return f"best({self.count}, by={self.goal.as_selector()})"
+
+    def select(self, checkpoints: Sequence[CheckpointInfo], _goal: Objective | None, /) -> Iterable[CheckpointInfo]:
+        return self.goal.rank(checkpoints, limit=self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class _Front(Keep):
+    goal: Objective
+
+    def __str__(self) -> str:
+        return str(self.goal.as_selector())
+
+    def select(self, checkpoints: Sequence[CheckpointInfo], _goal: Objective | None, /) -> Iterable[CheckpointInfo]:
+        return self.goal.rank(checkpoints)
+
+
+@dataclass(frozen=True, slots=True)
+class _Where(Keep):
+    constraints: tuple[Constraint, ...]
+
+    def __str__(self) -> str:
+        return f"where({', '.join(repr(str(one)) for one in self.constraints)})"
+
+    def select(self, checkpoints: Sequence[CheckpointInfo], _goal: Objective | None, /) -> Iterable[CheckpointInfo]:
+        return [one for one in checkpoints if all(constraint.allows(one.metrics) for constraint in self.constraints)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,15 +329,25 @@ def _span(unit: str, value: object) -> float:
 
 
 _POLICIES: dict[str, Callable[..., Keep]] = {
-    "last": Keep.last, "best": Keep.best, "every": Keep.every, "all": Keep.all, "none": Keep.none,
+    "last": Keep.last, "best": Keep.best, "every": Keep.every, "pareto": Keep.pareto, "where": Keep.where,
+    "all": Keep.all, "none": Keep.none,
 }  # fmt: skip
 
 
 def _policy(node: ast.expr) -> Keep:
-    """Build what a parsed expression says: names of policies, ``|`` and literals, nothing else."""
+    """Build what a parsed expression says: names of policies, ``|``, goals and literals, nothing else."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         return _policy(node.left) | _policy(node.right)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _POLICIES:
-        keywords: dict[str, Any] = {str(word.arg): ast.literal_eval(word.value) for word in node.keywords}
-        return _POLICIES[node.func.id](*map(ast.literal_eval, node.args), **keywords)
+        keywords = {str(word.arg): _value(word.value, str(word.arg)) for word in node.keywords}
+        return _POLICIES[node.func.id](*map(_value, node.args), **keywords)
     raise ConfigurationError(f"unknown policy {ast.unparse(node)!r}; there is {', '.join(_POLICIES)}")
+
+
+def _value(node: ast.expr, name: str = "") -> Any:
+    """An argument: a literal, a goal, or, for ``by=``, a selector."""
+    if not isinstance(node, ast.Call):
+        return ast.literal_eval(node)
+    from model_checkpoint.analytics.selector_text import goal_of, selector_of
+
+    return selector_of(node) if name == "by" else goal_of(node)

@@ -1,9 +1,9 @@
 """Which checkpoints may go: a pure plan, which somebody else carries out.
 
 Whatever the policy says, a plan keeps, each with its reason: the newest (``latest``), the newest whose bytes were
-verified (``newest verified``), the best by the monitor (``best``), what the user pinned (``pinned``) or named
-(``@name``), what somebody reads (``in use``), and what the running training resumed from (``resumed from``). "Newest"
-is by commit order alone: steps start again when a run does, and file times change when a directory is copied.
+verified (``newest verified``), the best by what the experiment monitors (``best``), what the user pinned (``pinned``)
+or named (``@name``), what somebody reads (``in use``), and what the running training resumed from (``resumed from``).
+"Newest" is by commit order alone: steps start again when a run does, and file times change when a directory is copied.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from model_checkpoint.analytics.selection import best
+from model_checkpoint.analytics.objective import Objective
 from model_checkpoint.checkpoint.keep import Keep
 from model_checkpoint.errors import RetentionError
 from model_checkpoint.types import CheckpointInfo, CheckpointState, Mode
+
+if TYPE_CHECKING:  # numpy
+    from model_checkpoint.analytics.best_model_selector import BestModelSelector
 
 __all__ = ["RetentionDecision", "RetentionPlan", "check_plan", "plan_retention"]
 
@@ -74,6 +78,7 @@ def plan_retention(
     *,
     monitor: str | None = None,
     mode: Mode = "min",
+    selector: BestModelSelector | None = None,
     in_use: AbstractSet[str] = frozenset(),
     resumed_from: str | None = None,
 ) -> RetentionPlan:
@@ -84,6 +89,7 @@ def plan_retention(
         keep: The policy.
         monitor: The experiment's metric.
         mode: Whether less or more of it is better.
+        selector: What says, instead of the metric and its mode, which is the best; see `Objective`.
         in_use: Ids that somebody reads.
         resumed_from: Id that the running training resumed from.
 
@@ -92,9 +98,10 @@ def plan_retention(
     """
     ordered = sorted((c for c in checkpoints if c.state is CheckpointState.COMMITTED), key=lambda c: c.seq)
     reasons: dict[str, list[str]] = {checkpoint.id: [] for checkpoint in ordered}
-    for checkpoint_id, reason in _protections(ordered, monitor, mode, in_use, resumed_from):
+    goal = None if monitor is None else Objective(monitor, mode, selector)
+    for checkpoint_id, reason in _protections(ordered, goal, in_use, resumed_from):
         reasons[checkpoint_id].append(reason)
-    for checkpoint_id, parts in keep.reasons(ordered, monitor=monitor, mode=mode).items():
+    for checkpoint_id, parts in keep.reasons(ordered, monitor=monitor, mode=mode, selector=selector).items():
         reasons[checkpoint_id].extend(parts)
     return RetentionPlan(tuple(RetentionDecision(c, tuple(reasons[c.id])) for c in ordered), str(keep))
 
@@ -130,11 +137,7 @@ def check_plan(plan: RetentionPlan, *, now: datetime, force: bool = False) -> No
 
 
 def _protections(
-    ordered: list[CheckpointInfo],
-    monitor: str | None,
-    mode: Mode,
-    in_use: AbstractSet[str],
-    resumed_from: str | None,
+    ordered: list[CheckpointInfo], goal: Objective | None, in_use: AbstractSet[str], resumed_from: str | None
 ) -> Iterator[tuple[str, str]]:
     """Pairs of id and reason, whatever the policy says; ``ordered`` is in commit order."""
     if ordered:
@@ -142,7 +145,7 @@ def _protections(
     verified = [checkpoint for checkpoint in ordered if checkpoint.verified_at is not None]
     if verified:
         yield verified[-1].id, "newest verified"
-    winner = best(ordered, monitor, mode) if monitor is not None else None
+    winner = None if goal is None else goal.best(ordered)
     if winner is not None:
         yield winner.id, "best"
     for checkpoint in ordered:

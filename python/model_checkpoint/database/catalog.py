@@ -215,9 +215,8 @@ class Catalog(BaseDatabaseConnection, Lookup):
             CheckpointNotFoundError: There is no such checkpoint.
         """
         with self.write() as connection:
-            experiment = get_checkpoint(_fetch_by(connection), checkpoint).experiment
-            rows = [metric_row(checkpoint, experiment, name, value) for name, value in metrics.items()]
-            upsert(connection, schema.checkpoint_metrics, rows)
+            info = get_checkpoint(_fetch_by(connection), checkpoint)
+            upsert(connection, schema.checkpoint_metrics, [metric_row(info, *metric) for metric in metrics.items()])
 
     # --- log ----------------------------------------------------------------------------------------------------------
 

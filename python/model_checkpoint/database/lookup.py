@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 from model_checkpoint.database import queries
-from model_checkpoint.database.records import AuditEntry
+from model_checkpoint.database.records import AuditEntry, MetricColumns
 from model_checkpoint.database.resolving import Resolver, state_parameters
-from model_checkpoint.database.rows import Fetch, Row, read_audit, read_checkpoints, read_experiments
+from model_checkpoint.database.rows import Fetch, read_audit, read_checkpoints, read_experiments
 from model_checkpoint.errors import CheckpointNotFoundError
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo, Mode
 
@@ -64,15 +65,17 @@ class Lookup(ABC):
 
     def columns(
         self, experiment: str, metrics: Sequence[str], *, states: Sequence[CheckpointState] = COMMITTED
-    ) -> Sequence[Row]:
-        """Rows of id, step, seq and the value of each metric (None: none, or NaN) of all checkpoints, oldest first.
+    ) -> MetricColumns:
+        """The values of metrics of all checkpoints of an experiment.
 
         A tenth of the time of `list`, where only these are needed.
         """
-        names = {f"metric{number}": name for number, name in enumerate(metrics)}
-        parameters = {"experiment": experiment, **names, **state_parameters(states)}
+        scope = {"experiment": experiment}
         with self._snapshot() as fetch:
-            return fetch(queries.columns(len(metrics), states=len(states)), parameters)
+            places = fetch(queries.places(states=len(states)), scope | state_parameters(states))
+            rows: dict[str, Any] = {name: fetch(queries.VALUES, scope | {"metric": name}) for name in metrics}
+        ids, steps, seqs = zip(*places, strict=True) if places else ((), (), ())
+        return MetricColumns(ids, steps, seqs, {name: list(map(dict(rows[name]).get, seqs)) for name in rows})
 
     def resolve(
         self,

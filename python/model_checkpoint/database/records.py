@@ -1,13 +1,13 @@
-"""Frozen values that only the catalog holds: no manifest can bring them back."""
+"""Frozen values of the catalog's own: what no manifest can bring back, and the form of some of its answers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 
-__all__ = ["AuditEntry"]
+__all__ = ["AuditEntry", "MetricColumns"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +27,20 @@ class AuditEntry:
     checkpoint: str | None = None
     actor: str | None = None
     details: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class MetricColumns:
+    """Checkpoints as columns, in commit order: the same place in every column is the same checkpoint.
+
+    Attributes:
+        ids: Their ids.
+        steps: Their training steps.
+        seqs: Their places in the commit order.
+        values: By name of a metric, the value of each; None where one has none, or NaN.
+    """
+
+    ids: Sequence[str]
+    steps: Sequence[int]
+    seqs: Sequence[int]
+    values: Mapping[str, Sequence[float | None]]

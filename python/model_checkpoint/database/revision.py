@@ -8,7 +8,7 @@ from model_checkpoint.errors import CatalogDamagedError, CatalogError
 
 __all__ = ["REVISION", "is_current", "no_catalog"]
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration; revisions are four digits and sort in order."""
 
 _KNOWN_FORM = re.compile(r"[0-9]{4}")

@@ -44,8 +44,14 @@ def checkpoint_row(info: CheckpointInfo) -> dict[str, object]:
     }
 
 
-def metric_row(checkpoint: str, experiment: str, name: str, value: float) -> dict[str, object]:
-    return {"checkpoint": checkpoint, "experiment": experiment, "name": name, "value": _number(value)}
+def metric_row(info: CheckpointInfo, name: str, value: float) -> dict[str, object]:
+    return {
+        "checkpoint": info.id,
+        "experiment": info.experiment,
+        "seq": info.seq,
+        "name": name,
+        "value": _number(value),
+    }
 
 
 def experiment_row(info: ExperimentInfo) -> dict[str, object]:

@@ -78,7 +78,7 @@ checkpoints = Table(
     PrimaryKeyConstraint("id"),
     UniqueConstraint("seq"),
     UniqueConstraint("path"),
-    Index(None, "experiment", "state", "seq"),  # the newest of an experiment
+    Index(None, "experiment", "state", "seq", "step", "id"),  # the newest of an experiment; covers `queries.places`
     Index(None, "state", "seq"),  # the newest of the store
     Index(None, "step"),
 )
@@ -87,11 +87,12 @@ checkpoint_metrics = Table(
     "checkpoint_metrics",
     metadata,
     Column("checkpoint", Text, ForeignKey("checkpoints.id", ondelete="CASCADE"), nullable=False),
-    Column("experiment", Text, nullable=False),  # the checkpoint's, repeated for the index below
+    Column("experiment", Text, nullable=False),  # the checkpoint's, and its seq: repeated for the index below
+    Column("seq", BigInteger, nullable=False),
     Column("name", Text, nullable=False),
     Column("value", Double),
     PrimaryKeyConstraint("checkpoint", "name"),
-    Index(None, "experiment", "name", "value"),  # the best of an experiment
+    Index(None, "experiment", "name", "value", "seq"),  # the best of an experiment; covers `queries.VALUES`
     sqlite_with_rowid=False,
 )
 

@@ -125,11 +125,7 @@ def _insert_checkpoints(connection: Connection, infos: Sequence[CheckpointInfo])
     insert_rows(
         connection,
         schema.checkpoint_metrics,
-        [
-            metric_row(info.id, info.experiment, name, value)
-            for info in infos
-            for name, value in sorted(info.metrics.items())
-        ],
+        [metric_row(info, name, value) for info in infos for name, value in sorted(info.metrics.items())],
     )
     insert_rows(
         connection,

@@ -9,15 +9,17 @@ from datetime import datetime
 from types import MappingProxyType
 
 from model_checkpoint.errors import ConfigurationError
+from model_checkpoint.utils.clock import format_rfc3339
+from model_checkpoint.utils.strict_json import JsonValue
 
-__all__ = ["OperationTiming"]
+__all__ = ["OperationTiming", "timing_json"]
 
 
 @dataclass(frozen=True, slots=True)
 class OperationTiming:
     """One save, load or verification, and its stages.
 
-    Stages are in the order in which they were first entered, and hold wall seconds. They do not overlap: time in a
+    Stages are named and ordered as in `monitoring.stages`, and hold wall seconds. They do not overlap: time in a
     stage that is entered inside of another one counts for the inner one alone, so that together they are at most
     ``seconds``; the rest belongs to no stage. Where several threads do several things at once (the core reads, hashes
     and writes in one pass), the wall time of the call is divided among its stages in proportion to the thread-seconds
@@ -26,7 +28,7 @@ class OperationTiming:
     Attributes:
         kind: ``"save"``, ``"load"`` or ``"verify"``.
         experiment: Whose checkpoint; None outside of a store.
-        checkpoint: Its ref (``"gpt2:500-1f3a9c2e"``); None if there is none, as after a failure.
+        checkpoint: Its ref (``"gpt2:500-1f3a9c2e"``); None outside of a store.
         step: Its step, or None.
         at: When it began, in UTC.
         seconds: How long all of it took, as wall time.
@@ -67,3 +69,18 @@ class OperationTiming:
     def unaccounted_s(self) -> float:
         """Seconds that belong to no stage."""
         return max(0.0, self.seconds - math.fsum(self.stages.values()))
+
+
+def timing_json(timing: OperationTiming) -> dict[str, JsonValue]:
+    """An operation as JSON; timing logs hold the same (docs/format.md, section 4)."""
+    return {
+        "kind": timing.kind,
+        "experiment": timing.experiment,
+        "checkpoint": timing.checkpoint,
+        "step": timing.step,
+        "at": format_rfc3339(timing.at),
+        "seconds": timing.seconds,
+        "stall_s": timing.stall_s,
+        "bytes": timing.nbytes,
+        "stages": {stage: round(seconds, 7) for stage, seconds in timing.stages.items()},
+    }

@@ -17,11 +17,10 @@ from types import MappingProxyType
 from typing import Any
 
 from model_checkpoint.errors import ConfigurationError, FormatError, IntegrityError, StorageError
-from model_checkpoint.monitoring.timing import OperationTiming
+from model_checkpoint.monitoring.timing import OperationTiming, timing_json
 from model_checkpoint.utils import strict_json
-from model_checkpoint.utils.clock import format_rfc3339, parse_rfc3339
+from model_checkpoint.utils.clock import parse_rfc3339
 from model_checkpoint.utils.regular_file import open_regular, read_fully
-from model_checkpoint.utils.strict_json import JsonValue
 
 __all__ = ["TimingLog"]
 
@@ -139,18 +138,7 @@ def _tail(path: str) -> bytes:
 
 
 def _encode(timing: OperationTiming) -> bytes:
-    members: dict[str, JsonValue] = {
-        "kind": timing.kind,
-        "experiment": timing.experiment,
-        "checkpoint": timing.checkpoint,
-        "step": timing.step,
-        "at": format_rfc3339(timing.at),
-        "seconds": timing.seconds,
-        "stall_s": timing.stall_s,
-        "bytes": timing.nbytes,
-        "stages": {name: round(seconds, 7) for name, seconds in timing.stages.items()},
-    }
-    return strict_json.dump(members).encode("ascii") + b"\n"
+    return strict_json.dump(timing_json(timing)).encode("ascii") + b"\n"
 
 
 def _decode(line: bytes, path: str) -> OperationTiming | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 
 import model_checkpoint as mc
+from model_checkpoint.analytics import reader as reader_module
 from model_checkpoint.analytics.compaction import Compactor
+from model_checkpoint.analytics.curve import last_of_each_step
 from model_checkpoint.analytics.engine import Limits
 from model_checkpoint.analytics.reader import MetricsReader
 from model_checkpoint.database import MetricTable
@@ -146,3 +149,29 @@ def test_a_manager_reads_what_it_logs(tmp_path):
         assert ckpts.metrics("loss").to_numpy()["value"].tolist() == [0.5]
         assert ckpts.metrics().to_arrow().num_rows == 1
         assert ckpts.collector.aggregate("loss").last == 0.5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_curve_is_what_a_window_of_the_same_series_is(seed):
+    """Steps in order, and of several values for a step the one that was logged last, however files are ordered."""
+    rng = np.random.default_rng(seed)
+    steps, ids = rng.integers(0, 40, 100), rng.permutation(100)
+    values = rng.normal(size=100)
+    expected = {
+        step: value for _, step, value in sorted(zip(ids.tolist(), steps.tolist(), values.tolist(), strict=True))
+    }
+    places, found = last_of_each_step(steps, values, ids)
+    assert list(zip(places.tolist(), found.tolist(), strict=True)) == sorted(expected.items())
+
+
+@pytest.mark.parametrize("at_once", [1, 15, 1_000_000])
+def test_all_curves_are_those_of_each_series(root, monkeypatch, at_once):
+    """Whether they are read one by one or together."""
+    monkeypatch.setattr(reader_module, "_AT_ONCE", at_once)
+    with MetricsReader.open(root) as reader:
+        found = {key: (steps.tolist(), values.tolist()) for key, steps, values in reader.curves("exp")}
+        assert tuple(found) == reader.series("exp")
+        for key, (steps, values) in found.items():
+            one = reader.curve("exp", key.name, split=key.split, tags=json.loads(key.tags))
+            assert (steps, values) == (one[0].tolist(), one[1].tolist())
+        assert list(reader.curves("nothing")) == []

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_checkpoint.analytics.best_model_selector import BestModelSelector
+from model_checkpoint.analytics.criteria import Custom, Goal
 from model_checkpoint.checkpoint.keep import Keep
 from model_checkpoint.errors import ConfigurationError
 
@@ -103,6 +105,9 @@ def test_unions_are_values():
         "all()",
         "none()",
         "last(3) | best(2) | every(hours=6)",
+        "best(2, by=by('val_loss', 'min', smoothing=3, where=['latency_ms < 50']))",
+        "best(1, by=weighted(Goal('a', weight=0.7), Goal('b', 'max', weight=0.1), scale='rank'))",
+        "last(1) | pareto(Goal('a'), Goal('b', 'max')) | where('a < 0.5', 'b >= 12345678.0')",
     ],
 )
 def test_a_policy_reads_its_own_text(text):
@@ -118,12 +123,62 @@ def test_a_policy_reads_its_own_text(text):
         "best(1, mode='up')", "every()", "every(5, hours=1)", "every(hours=0)", "every(hours=float('nan'))",
         "every(weeks=1)", "newest(3)", "last(3) & best(2)", "last(3) |", "__import__('os').system('true')",
         "last((lambda: 3)())", "last(**{'count': 3})", "(" * 300 + ")" * 300,
+        "best(2, by=best(1))", "best(2, by='loss')", "best(2, 'a', by=by('a'))", "best(1, by=custom(f, 'a'))",
+        "pareto()", "pareto(Goal('a'), Goal('a'))", "pareto('a')", "pareto(open('x'))", "where()", "where('a')",
+        "where('a < nan')", "pareto(Goal('a', weight=0))", "best(1, by=by('a', where=[open('x')]))",
     ],
 )  # fmt: skip
 def test_what_is_no_policy_is_refused(text):
     """Anything but policies of literals raises, and nothing of it runs."""
     with pytest.raises(ConfigurationError):
         Keep.parse(text)
+
+
+def test_best_by_a_criterion_keeps_those_that_it_prefers(info):
+    """Constraints and tie-breaks decide what is kept, not the monitor."""
+    values = [(0.5, 90), (0.4, 90), (0.41, 20), (0.6, 10)]
+    checkpoints = [info(n, metrics={"loss": loss, "ms": ms}) for n, (loss, ms) in enumerate(values, 1)]
+    nearly = BestModelSelector.lexicographic(Goal("loss", tolerance=0.05), Goal("ms"))
+    assert kept_steps(Keep.best(1, by=nearly), checkpoints, monitor="loss") == [300]
+    fast = BestModelSelector.by("loss", where=["ms < 50"])
+    assert kept_steps(Keep.best(2, by=fast), checkpoints, monitor="loss") == [300, 400]
+    assert Keep.best(2, by=fast).reasons(checkpoints)[checkpoints[2].id] == (f"best(2, by={fast})",)
+
+
+def test_best_without_a_metric_goes_by_the_experiments_criterion(info):
+    """What makes a checkpoint the best is said once, for the experiment."""
+    checkpoints = [info(1, metrics={"loss": 0.4, "ms": 90}), info(2, metrics={"loss": 0.5, "ms": 20})]
+    goal = {"monitor": "loss", "selector": BestModelSelector.by("loss", where=["ms < 50"])}
+    assert kept_steps(Keep.best(1), checkpoints, **goal) == [200]
+    assert kept_steps(Keep.best(1, "loss"), checkpoints, **goal) == [100]
+
+
+def test_pareto_keeps_the_front_and_where_what_satisfies(info):
+    """A checkpoint without one of the metrics is on no front and satisfies nothing."""
+    values = [(0.5, 10), (0.4, 20), (0.45, 30), (math.nan, 1)]
+    checkpoints = [info(n, metrics={"loss": loss, "ms": ms}) for n, (loss, ms) in enumerate(values, 1)]
+    checkpoints.append(info(5, metrics={"loss": 0.1}))
+    assert kept_steps(Keep.pareto(Goal("loss"), Goal("ms")), checkpoints) == [100, 200]
+    assert kept_steps(Keep.where("ms <= 20"), checkpoints) == [100, 200, 400]
+    assert kept_steps(Keep.where("ms <= 20", "loss < 0.5"), checkpoints) == [200]
+    assert kept_steps(Keep.where("unknown > 0"), checkpoints) == []
+    assert kept_steps(Keep.pareto(Goal("unknown")), checkpoints) == []
+
+
+def test_values_that_come_late_change_what_is_kept(info):
+    """Nothing is remembered of who was the best: the next plan sees what was attached."""
+    before = [info(1, metrics={"loss": 0.5}), info(2, metrics={"loss": 0.4})]
+    after = [info(1, metrics={"loss": 0.3}), before[1]]
+    assert kept_steps(Keep.best(1), before, monitor="loss") == [200]
+    assert kept_steps(Keep.best(1), after, monitor="loss") == [100]
+
+
+def test_a_criterion_of_ones_own_keeps_but_is_not_read_back(info):
+    """A function has no text that another program could run."""
+    policy = Keep.best(1, by=BestModelSelector(Custom(lambda values: -abs(values["a"]), ("a",))))
+    assert kept_steps(policy, [info(1, metrics={"a": -1}), info(2, metrics={"a": 5})]) == [100]
+    with pytest.raises(ConfigurationError, match="custom"):
+        Keep.parse(str(policy))
 
 
 def test_best_without_any_metric_is_found_early():

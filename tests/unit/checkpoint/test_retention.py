@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_checkpoint.analytics.best_model_selector import BestModelSelector
 from model_checkpoint.analytics.selection import rank
 from model_checkpoint.checkpoint.keep import Keep
 from model_checkpoint.checkpoint.retention import check_plan, plan_retention
@@ -46,6 +47,14 @@ def test_every_protection_is_a_reason(info):
     assert plan.removed == (checkpoints[0],)
     assert plan.freed_bytes == 1001
     assert plan.reasons(checkpoints[3].id) == ("pinned",)
+
+
+def test_the_best_by_a_criterion_is_protected(info):
+    """Not the one with the least of the metric, if the experiment asks for more than that."""
+    checkpoints = [info(1, metrics={"loss": 0.4, "ms": 90}), info(2, metrics={"loss": 0.5, "ms": 20}), info(3)]
+    selector = BestModelSelector.by("loss", where=["ms < 50"])
+    plan = plan_retention(checkpoints, Keep.none(), monitor="loss", selector=selector)
+    assert reasons_by_seq(plan) == {1: (), 2: ("best",), 3: ("latest",)}
 
 
 def test_protections_come_before_the_policy(info):

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from alembic import command
+from sqlalchemy import text
+
+from model_checkpoint.database import Catalog
+from model_checkpoint.database.migrations import configuration
 from model_checkpoint.types import CheckpointInfo, ExperimentInfo
 
 START = datetime(2025, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
@@ -31,3 +37,13 @@ def make_info(seq: int, *, experiment: str = "gpt2", id: str | None = None, **fi
 
 def make_experiment(name: str = "gpt2", **fields: Any) -> ExperimentInfo:
     return ExperimentInfo(name, fields.pop("created_at", START), **fields)
+
+
+def make_earlier_catalog(root: Path, revision: str, script: str) -> None:
+    """A catalog of an earlier revision, with what the statements of a script insert."""
+    config = configuration()
+    with Catalog(root / "catalog.db") as catalog, catalog.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        for statement in script.split(";"):
+            connection.execute(text(statement))

@@ -6,12 +6,11 @@ import math
 import sqlite3
 
 import pytest
-from sqlalchemy import text
 
 from model_checkpoint.database import Catalog, MetricTable
 from model_checkpoint.database.metric_table import SegmentInfo, SeriesKey
 from model_checkpoint.errors import CatalogError
-from tests.unit.database.samples import make_experiment
+from tests.unit.database.samples import make_earlier_catalog, make_experiment
 
 LOSS, ACCURACY = SeriesKey("loss", "train"), SeriesKey("accuracy")
 
@@ -133,26 +132,16 @@ def test_a_rebuilt_catalog_keeps_points_and_segments(catalog, table):
     assert table.count("gpt2") == 1
 
 
-FIRST_SCHEMA = """
-DROP TABLE metric_segments; DROP TABLE metrics; DROP TABLE series;
-CREATE TABLE metrics (
-    id INTEGER NOT NULL CONSTRAINT pk_metrics PRIMARY KEY, experiment TEXT NOT NULL, name TEXT NOT NULL,
-    step BIGINT NOT NULL, value DOUBLE, time BIGINT NOT NULL, context TEXT NOT NULL
-);
-CREATE INDEX ix_metrics_experiment_name_step ON metrics (experiment, name, step);
+FIRST_POINTS = """
 INSERT INTO experiments (name, created_at, config) VALUES ('gpt2', 0, '{}');
 INSERT INTO metrics (experiment, name, step, value, time, context) VALUES
-    ('gpt2', 'loss', 7, 0.5, 11, '{}'), ('gpt2', 'acc', 7, NULL, 12, '{}'), ('gpt2', 'loss', 3, 1.5, 13, '{}');
-ALTER TABLE experiments DROP COLUMN criterion;
-UPDATE alembic_version SET version_num = '0001'
+    ('gpt2', 'loss', 7, 0.5, 11, '{}'), ('gpt2', 'acc', 7, NULL, 12, '{}'), ('gpt2', 'loss', 3, 1.5, 13, '{}')
 """
 
 
 def test_points_of_the_first_schema_are_kept(tmp_path):
     """A catalog of the first revision is upgraded with all its points."""
-    with Catalog.open(tmp_path) as catalog, catalog.write() as connection:
-        for statement in FIRST_SCHEMA.split(";"):
-            connection.execute(text(statement))
+    make_earlier_catalog(tmp_path, "0001", FIRST_POINTS)
     with Catalog.open(tmp_path) as catalog:
         assert named(MetricTable(catalog)) == [
             (SeriesKey("loss"), 7, 0.5, 11, None),

@@ -51,8 +51,8 @@ def test_no_selection_walks_a_table(catalog, tmp_path, name):
     ("name", "index"),
     [
         ("latest", "ix_checkpoints_state_seq (state=?)"),
-        ("latest of an experiment", "ix_checkpoints_experiment_state_seq (experiment=? AND state=?)"),
-        ("best, larger", "ix_checkpoint_metrics_experiment_name_value (experiment=? AND name=? AND value>?)"),
+        ("latest of an experiment", "ix_checkpoints_experiment_state_seq_step_id (experiment=? AND state=?)"),
+        ("best, larger", "ix_checkpoint_metrics_experiment_name_value_seq (experiment=? AND name=? AND value>?)"),
         ("step in an experiment", "ix_checkpoints_step (step=?)"),
         ("prefix in an experiment", "sqlite_autoindex_checkpoints_1 (id>? AND id<?)"),
         ("alias", "PRIMARY KEY (alias=?)"),
@@ -74,3 +74,10 @@ def test_the_history_of_a_checkpoint_goes_by_an_index(catalog, tmp_path):
     """It is searched, not scanned, and not sorted."""
     (step,) = plan(tmp_path, q.AUDIT_LOG_OF_CHECKPOINT)
     assert step.startswith("SEARCH")
+
+
+@pytest.mark.parametrize("statement", [q.places(states=1), q.VALUES])
+def test_columns_are_read_from_indexes_alone(catalog, tmp_path, statement):
+    """What the best is chosen by needs no row of a table, and is sorted by no step of its own."""
+    (step,) = plan(tmp_path, statement)
+    assert "USING COVERING INDEX" in step

@@ -17,6 +17,7 @@ from model_checkpoint.database.migrations import configuration
 from model_checkpoint.database.revision import REVISION
 from model_checkpoint.errors import CatalogDamagedError, CatalogError
 from model_checkpoint.types import CheckpointState
+from tests.unit.database.samples import make_earlier_catalog
 
 
 def test_migrations_lead_to_the_schema(catalog):
@@ -97,3 +98,23 @@ def test_a_database_with_other_tables_is_refused(tmp_path, opener):
 def test_stored_words_are_frozen():
     """The states' words are in every catalog, so they never change."""
     assert [state.value for state in CheckpointState] == ["committed", "trashed", "lost", "quarantined"]
+
+
+EARLIER_CHECKPOINTS = """
+INSERT INTO experiments (name, created_at, config) VALUES ('gpt2', 0, '{}');
+INSERT INTO checkpoints (id, experiment, seq, step, created_at, path, nbytes, digest, content, state, backend, pinned)
+VALUES ('a1', 'gpt2', 3, 100, 0, 'gpt2/a', 1, 'd', 'c', 'committed', 'safetensors', 0),
+       ('b2', 'gpt2', 7, 200, 0, 'gpt2/b', 1, 'd', 'c', 'committed', 'safetensors', 0);
+INSERT INTO checkpoint_metrics (checkpoint, experiment, name, value) VALUES
+    ('a1', 'gpt2', 'loss', 0.25), ('b2', 'gpt2', 'loss', NULL), ('b2', 'gpt2', 'acc', 0.5)
+"""
+
+
+def test_an_upgrade_keeps_the_metrics_of_checkpoints(tmp_path):
+    """From the revision before the one that repeats a checkpoint's place beside each of its metrics."""
+    make_earlier_catalog(tmp_path, "0003", EARLIER_CHECKPOINTS)
+    with Catalog.open(tmp_path) as catalog:
+        found = catalog.columns("gpt2", ["loss", "acc"])
+        assert (found.ids, found.seqs) == (("a1", "b2"), (3, 7))
+        assert found.values == {"loss": [0.25, None], "acc": [None, 0.5]}
+        assert catalog.best("gpt2", "acc", "max").id == "b2"
