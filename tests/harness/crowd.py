@@ -78,9 +78,7 @@ class _AllBut(mc.Keep):
     def __str__(self) -> str:
         return "all but one"
 
-    def select(
-        self, checkpoints: Any, _goal: Any, /
-    ) -> Iterator[CheckpointInfo]:  # what is protected anyway stays
+    def select(self, checkpoints: Any, _goal: Any, /) -> Iterator[CheckpointInfo]:  # what is protected anyway stays
         return (checkpoint for checkpoint in checkpoints if checkpoint.id != self.victim)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sqlite3
@@ -14,10 +15,12 @@ from typing import Any
 from model_checkpoint.checkpoint.reindex import reindex
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.storage.checkpoint_dir import verify
-from model_checkpoint.types import CheckpointState
+from model_checkpoint.types import CheckpointInfo, CheckpointState
+from tests.harness.crowd import EXPERIMENTS
 from tests.harness.history import NEVER, Flag, Register, Span, numbering_problems, presence_problems
+from tests.harness.nursery import isolated
 
-__all__ = ["IN_ORDER", "Deed", "catalog_problems", "history_problems", "read_diaries", "unexpected"]
+__all__ = ["IN_ORDER", "Deed", "catalog_problems", "history_problems", "judge", "read_diaries", "unexpected"]
 
 IN_ORDER = {
     "CheckpointNotFoundError",  # somebody else has just deleted it
@@ -91,7 +94,8 @@ def history_problems(deeds: list[Deed]) -> Iterator[str]:
     yield from _presence(deeds, saves, lists)
     yield from _values(deeds, lists, "tag", 4)
     yield from _values(deeds, lists, "measure", 5)
-    yield from _flags(deeds, lists)
+    yield from _pins(deeds, lists)
+    yield from _names(deeds, lists)
     yield from _order_seen(lists)
 
 
@@ -142,36 +146,41 @@ def _values(deeds: list[Deed], lists: list[Deed], writer: str, column: int) -> I
         yield from register.problems()
 
 
-def _flags(deeds: list[Deed], lists: list[Deed]) -> Iterator[str]:
-    """Pins, and which checkpoint has a name."""
+def _pins(deeds: list[Deed], lists: list[Deed]) -> Iterator[str]:
     pins: dict[str, Flag] = {}
-    names: dict[tuple[str, str], Flag] = {}
-    experiment_of = {row[0]: deed.arguments["experiment"] for deed in lists for row in deed.result}
     for deed in deeds:
         if deed.name == "pin":
             name = deed.arguments["id"]
             pins.setdefault(name, Flag(f"the pin of {name[:8]}")).write(deed.arguments["pinned"], deed.span)
-    holders = {(alias, row[0]) for deed in lists for row in deed.result for alias in row[3]}
-    for alias, holder in holders:
-        names[alias, holder] = Flag(f"the name {alias} of {holder[:8]}")
-        for deed in deeds:
-            if deed.name == "alias" and deed.arguments["alias"] == alias:
-                if deed.arguments["id"] == holder:
-                    names[alias, holder].write(True, deed.span)
-                elif experiment_of.get(deed.arguments["id"]) == experiment_of[holder]:
-                    names[alias, holder].write(False, deed.span)
-            elif deed.name == "unalias" and (deed.arguments["alias"], deed.arguments["experiment"]) == (
-                alias,
-                experiment_of[holder],
-            ):
-                names[alias, holder].write(False, deed.span)
     for deed in lists:
-        for name, _, pinned, aliases, *_ in deed.result:
+        for name, _, pinned, *_ in deed.result:
             if name in pins and not pins[name].explains(pinned, deed.span):
                 yield f"{pins[name].name} was seen as {pinned}, which no order explains"
+
+
+def _names(deeds: list[Deed], lists: list[Deed]) -> Iterator[str]:
+    """Whether a checkpoint has a name: until another one of its experiment gets it, or it is taken away."""
+    experiments = {row[0]: deed.arguments["experiment"] for deed in lists for row in deed.result}
+    given: dict[tuple[Any, str], list[Deed]] = defaultdict(list)
+    for deed in deeds:
+        if deed.name in {"alias", "unalias"}:
+            where = deed.arguments.get("experiment") or experiments.get(deed.arguments["id"])
+            given[where, deed.arguments["alias"]].append(deed)
+    flags: dict[tuple[str, str], Flag] = {}
+    for deed in lists:
+        for name, _, _, aliases, *_ in deed.result:
             for alias in aliases:
-                if not names[alias, name].explains(True, deed.span):
-                    yield f"{names[alias, name].name} was seen, and no order explains it"
+                if (name, alias) not in flags:
+                    flags[name, alias] = _name_flag(name, alias, given[experiments[name], alias])
+                if not flags[name, alias].explains(True, deed.span):
+                    yield f"{flags[name, alias].name} was seen, and no order explains it"
+
+
+def _name_flag(name: str, alias: str, given: Iterable[Deed]) -> Flag:
+    flag = Flag(f"the name {alias} of {name[:8]}")
+    for deed in given:
+        flag.write(deed.arguments.get("id") == name, deed.span)
+    return flag
 
 
 def _order_seen(lists: list[Deed]) -> Iterator[str]:
@@ -212,12 +221,19 @@ def catalog_problems(root: str, deeds: list[Deed], experiments: Iterable[str]) -
     with Workspace.open(root) as workspace:
         rebuilt = {info.id: info for info in workspace.catalog.list(states=tuple(CheckpointState))}
     for name in kept.keys() | rebuilt.keys():
-        if kept.get(name) != rebuilt.get(name):
-            problems.append(f"the catalog says {kept.get(name)}, and the files say {rebuilt.get(name)}")
+        if _comparable(kept.get(name)) != _comparable(rebuilt.get(name)):
+            problems.append(f"the catalog says {kept.get(name)!r}, and the files say {rebuilt.get(name)!r}")
     staging = os.path.join(root, ".staging")
     if os.path.isdir(staging) and os.listdir(staging):
         problems.append(f"left behind: {os.listdir(staging)}")
     return problems
+
+
+def _comparable(info: CheckpointInfo | None) -> CheckpointInfo | None:
+    """Of what is in the trash, only that it is there: whoever restores it reads what was said of it."""
+    if info is None or info.state is CheckpointState.COMMITTED:
+        return info
+    return dataclasses.replace(info, pinned=False, aliases=(), tags={}, metrics={}, verified_at=None)
 
 
 def _unsound(root: str) -> Iterator[str]:
@@ -241,3 +257,9 @@ def _lost(kept: dict[str, Any], deeds: list[Deed]) -> Iterator[str]:
             info = kept.get(deed.result[0])
             if info is None or info.state is not CheckpointState.COMMITTED or info.digest != deed.result[2]:
                 yield f"the checkpoint {deed.result[0]} was acknowledged, and is {info and info.state}"
+
+
+def judge(root: str, diaries: str) -> list[str]:
+    """`catalog_problems`, in a child of a nursery: it may have threads."""
+    found: list[str] = isolated(lambda: catalog_problems(root, read_diaries(diaries), EXPERIMENTS)[:50])
+    return found

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import bisect
 import heapq
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,7 +89,7 @@ class Register:
         held = sorted(
             (c.first_end, c.last_begin, value) for value, c in self._clusters.items() if c.first_end < c.last_begin
         )
-        for (_, until, value), (begin, _, other) in zip(held, held[1:], strict=False):
+        for (_, until, value), (begin, _, other) in itertools.pairwise(held):
             if begin < until:
                 yield f"{self.name} was {value!r} and {other!r} at the same time"
         begins = [begin for begin, _, _ in held]
