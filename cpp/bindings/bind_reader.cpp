@@ -9,6 +9,7 @@
 #include "mckpt/device.hpp"
 #include "mckpt/error.hpp"
 #include "mckpt/reader.hpp"
+#include "stage_seconds.hpp"
 
 namespace py = pybind11;
 
@@ -92,15 +93,19 @@ ReadResult read_to_cuda(int fd, const py::object& path, const py::object& offset
   return read_spans_to_device(file, arguments.spans(), {cuda_ring(device), stream, to}, options);
 }
 
-void verify(const MappedFile& mapping, const py::object& path, const py::object& offsets, const py::object& lengths,
-            const py::object& names, const py::object& table, const py::object& first_chunks, const std::string& check,
-            std::size_t threads) {
+py::dict verify(const MappedFile& mapping, const py::object& path, const py::object& offsets, const py::object& lengths,
+                const py::object& names, const py::object& table, const py::object& first_chunks,
+                const std::string& check, std::size_t threads) {
   const TableArgument chunks(table, first_chunks, check_kind(check));
   const SpanArguments arguments(offsets, lengths, names, first_chunks);
   const std::string file = file_system_path(path);
   const ReadOptions options{chunks.bytes(), check_kind(check), IoMode::kBuffered, interruptible(threads)};
-  const py::gil_scoped_release released;  // the caller holds the mapping, the table is pinned
-  verify_mapping(mapping, file, arguments.spans(), options);
+  StageTimes times;
+  {
+    const py::gil_scoped_release released;  // the caller holds the mapping, the table is pinned
+    times = verify_mapping(mapping, file, arguments.spans(), options);
+  }
+  return stage_seconds(times);
 }
 
 std::unique_ptr<MappedFile> map(int fd, const py::object& path, std::size_t length) {
@@ -123,7 +128,8 @@ void bind_mapping(py::module_& module) {
 void bind_reader(py::module_& module) {
   py::class_<ReadResult>(module, "ReadResult", py::is_final())
       .def_readonly("direct_bytes", &ReadResult::direct_bytes)
-      .def_readonly("buffered_bytes", &ReadResult::buffered_bytes);
+      .def_readonly("buffered_bytes", &ReadResult::buffered_bytes)
+      .def_property_readonly("stage_seconds", [](const ReadResult& result) { return stage_seconds(result.times); });
   module.def("read_spans", &read, py::arg("fd"), py::arg("path"), py::arg("offsets"), py::arg("lengths"),
              py::arg("dests"), py::arg("names"), py::kw_only(), py::arg("table") = py::none(),
              py::arg("first_chunks") = py::none(), py::arg("check") = "sha256", py::arg("io") = "auto",

@@ -4,6 +4,7 @@
 #include "buffer.hpp"
 #include "choices.hpp"
 #include "mckpt/writer.hpp"
+#include "stage_seconds.hpp"
 
 namespace py = pybind11;
 
@@ -39,7 +40,8 @@ void bind_writer(py::module_& module) {
   py::class_<WriteResult>(module, "WriteResult", py::is_final())
       .def_property_readonly("table", &table_of)
       .def_readonly("direct", &WriteResult::direct)
-      .def_readonly("nbytes", &WriteResult::bytes);
+      .def_readonly("nbytes", &WriteResult::bytes)
+      .def_property_readonly("stage_seconds", [](const WriteResult& result) { return stage_seconds(result.times); });
   module.def("write_segments", &write, py::arg("fd"), py::arg("path"), py::arg("segments"), py::arg("names"),
              py::kw_only(), py::arg("data_offset"), py::arg("io") = "auto", py::arg("threads") = 0);
 }

@@ -2,12 +2,16 @@
 
 namespace mckpt {
 
-void DeviceSink::receive(const ReadBlock& block, std::span<const SpanPart> parts) {
+void DeviceSink::receive(const ReadBlock& block, std::span<const SpanPart> parts, StageLap& lap) {
   const DeviceScope scope(target_.ring.device());
   PinnedRing::Buffer buffer = target_.ring.take();
+  lap.charge(Stage::kWait);
   const std::byte* const source = read(block, buffer.bytes());
+  lap.charge(Stage::kRead);
   verify(parts, source);
+  lap.charge(Stage::kHash);
   copies_.enqueue(buffer, spans_, parts, source);
+  lap.charge(Stage::kCopy);
 }
 
 const std::byte* DeviceSink::read(const ReadBlock& block, std::span<std::byte> buffer) {

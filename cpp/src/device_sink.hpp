@@ -19,7 +19,7 @@ class DeviceSink final : public Sink {
 
   [[nodiscard]] std::uint64_t block_bytes() const noexcept override { return kPinnedBlockBytes; }
   // The whole block at once: the buffer must not change any more when it was verified, and batches share sectors.
-  void receive(const ReadBlock& block, std::span<const SpanPart> parts) override;
+  void receive(const ReadBlock& block, std::span<const SpanPart> parts, StageLap& lap) override;
   void finish() override { copies_.finish(); }
 
  private:

@@ -31,13 +31,15 @@ class HostSink::LazyStaging {
 HostSink::HostSink(FileSource& source, const Verifier& verifier, std::span<const FileSpan> spans)
     : source_(source), verifier_(verifier), spans_(spans), prefaulter_(destinations(spans)) {}
 
-void HostSink::receive(const ReadBlock& block, std::span<const SpanPart> parts) {
+void HostSink::receive(const ReadBlock& block, std::span<const SpanPart> parts, StageLap& lap) {
   LazyStaging staging;
   source_.read_block(block, [&](bool is_direct) {
+    lap.charge(Stage::kRead);  // the look into the page cache
     for_each_batch(parts, [&](std::span<const SpanPart> batch) {
       prepare(batch);
-      is_direct = is_direct && receive_directly(batch, staging);
-      if (!is_direct) receive_buffered(batch, staging);
+      lap.charge(Stage::kMemory);
+      is_direct = is_direct && receive_directly(batch, staging, lap);
+      if (!is_direct) receive_buffered(batch, staging, lap);
     });
   });
 }
@@ -48,24 +50,30 @@ void HostSink::prepare(std::span<const SpanPart> batch) noexcept {
 }
 
 // Returns false where the file system refuses.
-bool HostSink::receive_directly(std::span<const SpanPart> batch, LazyStaging& staging) {
-  const std::byte* const bytes = source_.read_direct(range_of(spans_, batch), staging.bytes());
+bool HostSink::receive_directly(std::span<const SpanPart> batch, LazyStaging& staging, StageLap& lap) {
+  const std::span<std::byte> buffer = staging.bytes();
+  lap.charge(Stage::kWait);
+  const std::byte* const bytes = source_.read_direct(range_of(spans_, batch), buffer);
+  lap.charge(Stage::kRead);
   if (bytes == nullptr) return false;
-  deliver(batch, bytes);
+  deliver(batch, bytes, lap);
   return true;
 }
 
 // A large tensor's bytes go into its own memory, many small ones' (or those that are only checked) into staging.
-void HostSink::receive_buffered(std::span<const SpanPart> batch, LazyStaging& staging) {
+void HostSink::receive_buffered(std::span<const SpanPart> batch, LazyStaging& staging, StageLap& lap) {
   std::byte* into = batch.size() == 1 ? dest_of(batch.front()) : nullptr;
   if (into == nullptr) into = staging.bytes().data();
+  lap.charge(Stage::kWait);
   source_.read_buffered(range_of(spans_, batch), into);
-  deliver(batch, into);
+  lap.charge(Stage::kRead);
+  deliver(batch, into, lap);
 }
 
 // Verifies a batch that lies at `source` as in the file, and copies it to where it is not yet.
-void HostSink::deliver(std::span<const SpanPart> batch, const std::byte* source) const {
+void HostSink::deliver(std::span<const SpanPart> batch, const std::byte* source, StageLap& lap) const {
   verifier_.check(batch, source);
+  lap.charge(Stage::kHash);
   const std::uint64_t begin = offset_of(spans_, batch.front());
   const std::byte* const lost = lost_address([&] {
     for (const SpanPart& part : batch) {
@@ -74,6 +82,7 @@ void HostSink::deliver(std::span<const SpanPart> batch, const std::byte* source)
       if (dest != nullptr && dest != bytes.data()) stream_copy(dest, bytes);
     }
   });
+  lap.charge(Stage::kCopy);
   if (lost != nullptr) throw Error(ErrorCode::kTruncated, "the destination is mapped from a file that has shrunk");
 }
 

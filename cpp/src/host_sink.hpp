@@ -19,16 +19,16 @@ class HostSink final : public Sink {
 
   [[nodiscard]] std::uint64_t block_bytes() const noexcept override { return kBlockBytes; }
   // Batch by batch, so that the bytes are hashed while the core's cache has them.
-  void receive(const ReadBlock& block, std::span<const SpanPart> parts) override;
+  void receive(const ReadBlock& block, std::span<const SpanPart> parts, StageLap& lap) override;
   void finish() override {}
 
  private:
   class LazyStaging;
 
   void prepare(std::span<const SpanPart> batch) noexcept;
-  bool receive_directly(std::span<const SpanPart> batch, LazyStaging& staging);
-  void receive_buffered(std::span<const SpanPart> batch, LazyStaging& staging);
-  void deliver(std::span<const SpanPart> batch, const std::byte* source) const;
+  bool receive_directly(std::span<const SpanPart> batch, LazyStaging& staging, StageLap& lap);
+  void receive_buffered(std::span<const SpanPart> batch, LazyStaging& staging, StageLap& lap);
+  void deliver(std::span<const SpanPart> batch, const std::byte* source, StageLap& lap) const;
   [[nodiscard]] std::byte* dest_of(const SpanPart& part) const;
 
   FileSource& source_;

@@ -11,6 +11,7 @@
 #include "locate.hpp"
 #include "mckpt/error.hpp"
 #include "sink.hpp"
+#include "stage_clock.hpp"
 #include "verifier.hpp"
 
 namespace mckpt {
@@ -27,13 +28,21 @@ std::string name_at(std::span<const FileSpan> spans, std::span<const SpanPart> p
 // Brings all blocks of the spans to the sink.
 ReadResult read_to(Sink& sink, const FileSource& source, std::span<const FileSpan> spans, const WorkOptions& work) {
   const BlockPlan plan = plan_blocks(spans, sink.block_bytes());
+  StageTotals totals;
   parallel_blocks(plan.blocks.size(), source.work_kind(), work, [&](std::size_t i) {
     const std::span<const SpanPart> parts = plan.parts_of(plan.blocks[i]);
-    with_tensor_name([&] { sink.receive(plan.blocks[i], parts); },
+    StageLap lap(totals);
+    with_tensor_name([&] { sink.receive(plan.blocks[i], parts, lap); },
                      [&](std::int64_t offset) { return name_at(spans, parts, offset); });
   });
-  sink.finish();
-  return source.result();
+  {
+    StageLap lap(totals);
+    sink.finish();
+    lap.charge(Stage::kCopy);
+  }
+  ReadResult result = source.result();
+  result.times = totals.times();
+  return result;
 }
 
 }  // namespace
@@ -55,8 +64,8 @@ ReadResult read_spans_to_device(const FileRef& file, std::span<const FileSpan> s
   return read_to(sink, source, spans, options.work);
 }
 
-void verify_mapping(const MappedFile& mapping, const std::string& path, std::span<const FileSpan> spans,
-                    const ReadOptions& options) {
+StageTimes verify_mapping(const MappedFile& mapping, const std::string& path, std::span<const FileSpan> spans,
+                          const ReadOptions& options) {
   const Verifier verifier(spans, options, path);
   const bytes_view file = mapping.bytes();
   const auto is_outside = [&](const FileSpan& span) {
@@ -65,16 +74,21 @@ void verify_mapping(const MappedFile& mapping, const std::string& path, std::spa
   if (std::ranges::any_of(spans, is_outside))
     throw Error(ErrorCode::kArgument, "a span lies outside of the mapping", {.path = path});
   const BlockPlan plan = plan_blocks(spans);
+  StageTotals totals;
   parallel_blocks(plan.blocks.size(), WorkKind::kCompute, options.work, [&](std::size_t i) {
     const ReadBlock& block = plan.blocks[i];
+    StageLap lap(totals);
     const auto check = [&] {
       mapping.populate(block.offset, block.end - block.offset, path);
+      lap.charge(Stage::kRead);
       for_each_batch(plan.parts_of(block), [&](std::span<const SpanPart> parts) {
         verifier.check(parts, file.data() + offset_of(spans, parts.front()));
       });
+      lap.charge(Stage::kHash);
     };
     with_tensor_name(check, [&](std::int64_t offset) { return name_at(spans, plan.parts_of(block), offset); });
   });
+  return totals.times();
 }
 
 }  // namespace mckpt

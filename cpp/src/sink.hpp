@@ -5,6 +5,7 @@
 #include <span>
 
 #include "block_plan.hpp"
+#include "stage_clock.hpp"
 
 namespace mckpt {
 
@@ -20,8 +21,9 @@ class Sink {
   // The most bytes that it takes in one block: a whole number of chunks.
   [[nodiscard]] virtual std::uint64_t block_bytes() const noexcept = 0;
 
-  // Brings one block to its destinations, or on the way to them. Called by many workers at once.
-  virtual void receive(const ReadBlock& block, std::span<const SpanPart> parts) = 0;
+  // Brings one block to its destinations, or on the way to them. Called by many workers at once, each
+  // with a lap of its own, to which all of its time is charged.
+  virtual void receive(const ReadBlock& block, std::span<const SpanPart> parts, StageLap& lap) = 0;
 
   // Returns when everything has arrived. Called once, when all blocks were received.
   virtual void finish() = 0;

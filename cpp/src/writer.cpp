@@ -12,6 +12,7 @@
 #include "mckpt/fault_guard.hpp"
 #include "mckpt/staging.hpp"
 #include "segment_index.hpp"
+#include "stage_clock.hpp"
 #include "table_builder.hpp"
 
 namespace mckpt {
@@ -37,16 +38,22 @@ class Writer {
     constexpr auto kMaxOffset = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
     if (data_offset_ > kMaxOffset || index_.bytes() > kMaxOffset - data_offset_)
       throw Error(ErrorCode::kArgument, "the file would end beyond the largest offset", {.path = file_.path});
-    preallocate(file_, data_offset_ + index_.bytes());
+    allocate();
     const std::uint64_t blocks = (index_.bytes() + kBlockBytes - 1) / kBlockBytes;
     parallel_blocks(blocks, direct_ ? WorkKind::kDevice : WorkKind::kCompute, work, [this](std::size_t block) {
       const std::uint64_t begin = block * kBlockBytes;
       write_block({begin, std::min<std::uint64_t>(begin + kBlockBytes, index_.bytes())});
     });
-    return {std::move(table_), used_direct_.load(), index_.bytes()};
+    return {std::move(table_), used_direct_.load(), index_.bytes(), totals_.times()};
   }
 
  private:
+  void allocate() {
+    StageLap lap(totals_);
+    preallocate(file_, data_offset_ + index_.bytes());
+    lap.charge(Stage::kWrite);
+  }
+
   static std::vector<bytes_view> bytes_of(std::span<const Segment> segments) {
     std::vector<bytes_view> bytes;
     bytes.reserve(segments.size());
@@ -64,15 +71,18 @@ class Writer {
   }
 
   void write_block(Range range) {
+    StageLap lap(totals_);
     with_tensor_name(
         [&] {
           const bytes_view in_place = contiguous(range);
           if (is_writable_from(in_place)) {
             build_table(index_, range, table_, [](auto) {}, [this](auto address) { throw_lost(address); });
+            lap.charge(Stage::kHash);
             write_in_place(in_place, range.begin);
           } else {
-            write_staged(range);
+            write_staged(range, lap);
           }
+          lap.charge(Stage::kWrite);
         },
         [&](std::int64_t offset) { return name_at(offset, range); });
   }
@@ -88,11 +98,13 @@ class Writer {
   }
 
   // Each batch is copied while the core's cache has it.
-  void write_staged(Range range) {
+  void write_staged(Range range, StageLap& lap) {
     const StagingBuffer staging;
+    lap.charge(Stage::kWait);
     std::byte* const begin = staging.bytes().data();
     std::uint64_t copied = range.begin;
     const auto copy_to = [&](std::uint64_t position) {
+      lap.charge(Stage::kHash);
       const std::uint64_t end = std::min(position, range.end);
       if (end <= copied) return;
       const std::byte* const lost = lost_address([&] {
@@ -101,6 +113,7 @@ class Writer {
       });
       if (lost != nullptr) throw_lost(lost);
       copied = end;
+      lap.charge(Stage::kCopy);
     };
     build_table(index_, range, table_, copy_to, [this](auto address) { throw_lost(address); });
     copy_to(range.end);
@@ -165,6 +178,7 @@ class Writer {
   std::optional<DirectFile> direct_;
   std::vector<std::byte> table_;
   std::atomic<bool> used_direct_{false};
+  StageTotals totals_;
 };
 
 }  // namespace

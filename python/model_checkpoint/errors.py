@@ -28,6 +28,7 @@ CheckpointError
 └── MissingDependencyError (ImportError)  an optional extra is not installed
 
 UnverifiedWarning                   a file without digests was loaded
+DamageWarning                       something damaged was left out, as was asked for
 DurabilityWarning                   the file system grants less than a save promises
 """
 
@@ -47,6 +48,7 @@ __all__ = [
     "CheckpointNotFoundError",
     "ConfigurationError",
     "CorruptionError",
+    "DamageWarning",
     "DeviceError",
     "DiskFullError",
     "DurabilityWarning",
@@ -320,6 +322,10 @@ class MissingDependencyError(CheckpointError, ImportError):
 
 class UnverifiedWarning(UserWarning):
     """A file that carries no digests was loaded without verification."""
+
+
+class DamageWarning(UserWarning):
+    """Something damaged was left out of an answer, as was asked for."""
 
 
 class DurabilityWarning(UserWarning):

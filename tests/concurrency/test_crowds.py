@@ -67,8 +67,8 @@ def test_a_crowd_of_processes_with_kills_is_linearizable(tmp_path, trials, evide
         threat="processes that save, load, delete, restore, pin, name, tag and measure in one store on one SQLite "
         "catalog, one of them killed by SIGKILL about every second",
         promise="PRAGMA integrity_check is ok; numbers are in commit order; what was acknowledged is what every "
-        "later read sees (a checker of linearizability reads what all of them wrote down); nothing acknowledged is lost; after "
-        "recovery the catalog says what the files say.",
+        "later read sees (a checker of linearizability reads what all of them wrote down); nothing acknowledged is lost; "
+        "after recovery the catalog says what the files say.",
         trials=len(deeds),
         unit="operations",
         violations=len(problems),

@@ -1,7 +1,7 @@
 """``python -m tests.fuzz``: try millions of inputs on everything that reads files, and report.
 
-The core takes part where its fuzz targets are built: ``cmake --preset fuzz && cmake --build --preset fuzz`` (needs
-clang), or the preset asan.
+The fuzz targets of the core take part if they are built; ``--build`` builds them, with libFuzzer where there is a clang
+that has it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.replay:
         return _replay(options.target, options.replay)
-    everything = TARGETS | {target.name: target for target in native.targets()}
-    chosen = [everything[name] for name in options.target or everything]
+    core = native.build() if options.build else native.targets()
+    everything = {**TARGETS, **{target.name: target for target in core}}
+    wanted = options.target or [*TARGETS, *native.NAMES]
+    if missing := [name for name in wanted if name not in everything]:
+        print(f"left out: {', '.join(missing)}; what is of the core must be built: --build", file=sys.stderr)
+    chosen = [everything[name] for name in wanted if name in everything]
     progress = _Progress(options.executions)
     results = campaign.run(
         campaign.tasks(chosen, executions=options.executions, seed=options.seed),
@@ -43,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="how many processes")
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same inputs")
     parser.add_argument("--target", action="append", help="only this one; may be given again")
+    parser.add_argument("--build", action="store_true", help="build the targets of the core first")
     parser.add_argument("--artifacts", type=Path, default=Path("fuzz-findings"), help="where findings are written")
     parser.add_argument("--outcomes", action="store_true", help="list what came of the inputs, and how often")
     parser.add_argument("--replay", nargs="+", type=Path, metavar="FILE", help="only try these inputs, on the target")

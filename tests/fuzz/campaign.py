@@ -12,9 +12,8 @@ from tests.fuzz.native import NativeTarget, NativeWorker
 from tests.fuzz.target import Target
 from tests.fuzz.worker import Task, Worker
 
-__all__ = ["REGRESSIONS", "merged", "run", "save_finding", "tasks"]
+__all__ = ["merged", "run", "save_finding", "tasks"]
 
-REGRESSIONS = Path(__file__).with_name("regressions")
 _SLICE = 250_000
 """Executions of one process: a new one starts with new seeds and little memory."""
 

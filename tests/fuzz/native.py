@@ -1,9 +1,12 @@
-"""The fuzz targets of the core, in C++: libFuzzer, or the driver of their own, run as a program."""
+"""The fuzz targets of the core, in C++: programs under the sanitizers, with libFuzzer or a driver of their own."""
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+import resource
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -12,18 +15,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.fuzz.dictionary import ROOT
-from tests.fuzz.loop import MEMORY_BYTES, Finding, Statistics
+from tests.fuzz.loop import MEMORY_BYTES, SECONDS, Finding, Statistics
 
-__all__ = ["NativeTarget", "NativeWorker", "targets"]
+__all__ = ["NAMES", "NativeTarget", "NativeWorker", "build", "targets"]
 
-_WEIGHTS = {"map": 4.0, "memory": 6.0, "read": 1.0, "write": 1.0}
-_BUILDS = ("fuzz", "asan")
+_PROMISES = {
+    "map": ("a mapping is verified as it is, whatever is asked for and whenever the file is cut off", 0.7),
+    "memory": ("memory is copied and hashed within its bounds, whatever the offsets", 0.9),
+    "read": ("spans are read with exactly the bytes of the file, or refused, whenever the file is cut off", 0.25),
+    "write": ("segments are written where they belong, or refused, whatever their place", 0.15),
+}
+"""What each of them shows, and its share of a campaign's executions."""
+NAMES = tuple(f"core.{name}" for name in _PROMISES)
+
+_BUILDS = {"fuzz": "libFuzzer", "asan": "a driver of their own"}
+_CORPUS = ROOT / "cpp" / "tests" / "fuzz" / "corpus"
 _NUMBER = re.compile(r"stat::(\w+): +([0-9]+)")
 _PROGRESS = re.compile(r"^#([0-9]+)", re.MULTILINE)
 _SANITIZERS = {
-    "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1",
+    "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1:quarantine_size_mb=16:"
+    f"max_allocation_size_mb={MEMORY_BYTES // 2**20}:hard_rss_limit_mb={110 + MEMORY_BYTES // 2**20}",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
 }
+"""A program has up to 90 MB before its first input: what is beyond is the inputs'."""
 _INTERRUPTED = 72
 """How libFuzzer ends after SIGINT."""
 
@@ -34,28 +48,63 @@ class NativeTarget:
 
     Attributes:
         name: Its name in the table.
+        promise: What is shown, for people.
+        driver: What makes the inputs.
         program: The program.
-        corpus: Where libFuzzer keeps inputs that reached new code, for the next run.
+        corpora: Inputs to begin with. libFuzzer adds those that reached new code to the first one, for the next run.
         weight: Its share of a campaign's executions.
     """
 
     name: str
+    promise: str
+    driver: str
     program: Path
-    corpus: Path
+    corpora: tuple[Path, Path]
     weight: float
 
 
 def targets() -> list[NativeTarget]:
-    """Those that are built: with libFuzzer (``cmake --preset fuzz``), or else under the sanitizers alone (``asan``)."""
+    """Those that are built, best with libFuzzer; none if one is missing."""
     for preset in _BUILDS:
-        build = ROOT / "build" / preset
-        programs = {name: build / "cpp" / "tests" / "fuzz" / f"{name}_fuzz" for name in _WEIGHTS}
-        if all(program.exists() for program in programs.values()):
-            return [
-                NativeTarget(f"core.{name}", program, build / "corpus" / name, _WEIGHTS[name])
-                for name, program in programs.items()
-            ]
+        found = [_target(preset, name) for name in _PROMISES]
+        if all(target.program.exists() for target in found):
+            return found
     return []
+
+
+def _target(preset: str, name: str) -> NativeTarget:
+    directory = ROOT / "build" / preset
+    promise, weight = _PROMISES[name]
+    program = directory / "cpp" / "tests" / "fuzz" / f"{name}_fuzz"
+    corpora = (directory / "corpus" / name, _CORPUS / name)
+    return NativeTarget(f"core.{name}", promise, _BUILDS[preset], program, corpora, weight)
+
+
+def build() -> list[NativeTarget]:
+    """Build them as they are now: with libFuzzer where there is a clang that has it, else with the driver of their own.
+
+    Raises:
+        OSError: There is no cmake.
+        subprocess.CalledProcessError: They cannot be built.
+    """
+    clang = _clang()
+    preset, options = ("asan", []) if clang is None else ("fuzz", [f"-DCMAKE_CXX_COMPILER={clang}"])
+    programs = [f"{name}_fuzz" for name in _PROMISES]
+    for command in (["--fresh", "--preset", preset, *options], ["--build", "--preset", preset, "--target", *programs]):
+        subprocess.run(["cmake", *command], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+    return [_target(preset, name) for name in _PROMISES]
+
+
+@functools.cache
+def _clang() -> str | None:
+    """A clang that has libFuzzer's runtime: Debian has that in a package of its own."""
+    for name in ("clang++", *(f"clang++-{version}" for version in range(25, 13, -1))):
+        path = shutil.which(name)
+        probe = 'extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }'
+        command = [path or "", "-fsanitize=fuzzer", "-x", "c++", "-", "-o", os.devnull]
+        if path and subprocess.run(command, input=probe.encode(), capture_output=True, check=False).returncode == 0:
+            return path
+    return None
 
 
 class NativeWorker:
@@ -66,10 +115,10 @@ class NativeWorker:
         self._artifacts = Path(tempfile.mkdtemp(prefix="mckpt-fuzz-"))
         self._log = self._artifacts / "log"
         self._start = time.monotonic()
-        target.corpus.mkdir(parents=True, exist_ok=True)
+        target.corpora[0].mkdir(parents=True, exist_ok=True)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [*_command(target, executions, seed), f"-artifact_prefix={self._artifacts}/", str(target.corpus)],
+                [*_command(target, executions, seed), f"-artifact_prefix={self._artifacts}/"],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=os.environ | _SANITIZERS,
@@ -105,14 +154,24 @@ class NativeWorker:
             seconds=time.monotonic() - self._start,
             slowest=numbers.get("slowest_unit_time_sec", 0),
         )
+        inputs = [path for path in sorted(self._artifacts.iterdir()) if path != self._log]
         if self._process.returncode not in (0, _INTERRUPTED, -signal.SIGINT):
-            inputs = [path for path in sorted(self._artifacts.iterdir()) if path != self._log]
             what = f"exit code {self._process.returncode}: {text[-3000:]}"
             statistics.findings[what] = Finding(self.target.name, inputs[0].read_bytes() if inputs else b"", what)
-        for path in self._artifacts.iterdir():
-            path.unlink()
-        self._artifacts.rmdir()
+        for path in inputs:
+            if path.name.startswith("slow-unit") and (taken := _cpu_seconds(self.target.program, path)) > SECONDS:
+                what = f"took {taken:.1f} s"
+                statistics.findings[what] = Finding(self.target.name, path.read_bytes(), what)
+        shutil.rmtree(self._artifacts)
         return statistics
+
+
+def _cpu_seconds(program: Path, path: Path) -> float:
+    """What an input takes by itself that seemed slow: the machine may have been busy with something else."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([program, path], env=os.environ | _SANITIZERS, capture_output=True, check=False, timeout=60)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def _command(target: NativeTarget, executions: int, seed: int) -> list[str]:
@@ -122,6 +181,7 @@ def _command(target: NativeTarget, executions: int, seed: int) -> list[str]:
         f"-seed={seed}",
         "-max_len=256",
         "-timeout=10",
-        f"-malloc_limit_mb={MEMORY_BYTES // 2**20}",
+        f"-report_slow_units={SECONDS:.0f}",
         "-print_final_stats=1",
+        *map(str, filter(Path.is_dir, target.corpora)),
     ]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from model_checkpoint.errors import CheckpointError, IntegrityError
 
-__all__ = ["Target", "Violation", "refusal"]
+__all__ = ["REGRESSIONS", "Target", "Violation", "refusal"]
+
+REGRESSIONS = Path(__file__).with_name("regressions")
+"""Inputs that once broke a promise, by target; the test of each says which."""
 
 
 class Violation(AssertionError):  # noqa: N818 - not an error: the finding itself
@@ -38,6 +42,10 @@ class Target:
     mutate: Callable[[random.Random, Any, Any], bytes]
     run: Callable[[bytes], str]
     weight: float = 1.0
+
+    def regressions(self) -> list[bytes]:
+        """The inputs that once broke a promise: what lies beside them is worth trying again."""
+        return [path.read_bytes() for path in sorted((REGRESSIONS / self.name).glob("*"))]
 
     def outcome(self, data: bytes) -> str:
         """`run`, with refusals as outcomes; whatever else is raised is a finding."""

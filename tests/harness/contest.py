@@ -16,6 +16,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class _Scene:
             file.write(word)
 
     def hear(self, writers: int) -> list[str]:
-        return [open(os.path.join(self.words, str(writer)), encoding="utf-8").read() for writer in range(writers)]
+        return [Path(self.words, str(writer)).read_text(encoding="utf-8") for writer in range(writers)]
 
 
 def hold(contest: str, writers: int, rounds: int, *, locks_work: bool = True) -> dict[str, Any]:
@@ -69,8 +70,8 @@ def hold(contest: str, writers: int, rounds: int, *, locks_work: bool = True) ->
     try:
         pids = [_fork(scene, act, writer, writers, rounds) for writer in range(writers)]
         codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
-        report = os.path.join(place, "report")
-        found = json.loads(open(report, encoding="utf-8").read()) if os.path.exists(report) else {}
+        report = Path(place, "report")
+        found = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
         problems = [*found.get("problems", ["there is no report"]), *(f"a writer ended with {c}" for c in codes if c)]
         return {"problems": problems, "endings": found.get("endings", {})}
     finally:

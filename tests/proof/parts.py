@@ -91,16 +91,17 @@ _EXECUTIONS: dict[Scale, int] = {"ci": 5_000, "proof": 300_000, "full": 10_000_0
 
 
 def _fuzz(scale: Scale) -> Outcome:
-    from tests.fuzz import campaign
+    from tests.fuzz import campaign, native
     from tests.fuzz.targets.all import TARGETS
 
-    tasks = campaign.tasks(TARGETS.values(), executions=_EXECUTIONS[scale], seed=1)
+    targets = {**TARGETS, **{target.name: target for target in native.build()}}
+    tasks = campaign.tasks(targets.values(), executions=_EXECUTIONS[scale], seed=1)
     jobs = len(os.sched_getaffinity(0))
     results = campaign.run(tasks, jobs=jobs, seconds=float("inf"), report=_Progress(_EXECUTIONS[scale]))
     for statistics in results.values():
         for finding in statistics.findings.values():
             print(f"finding: {campaign.save_finding(finding, BUILD / 'fuzz-findings')}: {finding.what[:500]}")
-    return Outcome(Results(evidence=tuple(_of_target(TARGETS[name], results[name], scale) for name in sorted(results))))
+    return Outcome(Results(evidence=tuple(_of_target(targets[name], results[name], scale) for name in sorted(results))))
 
 
 def _of_target(target, statistics, scale: Scale) -> Evidence:
@@ -113,8 +114,15 @@ def _of_target(target, statistics, scale: Scale) -> Evidence:
         test=f"tests.fuzz --target {target.name}",
         scale=scale,
         date=Evidence.today(),
-        detail=f"At most {statistics.slowest * 1000:,.0f} ms and {statistics.peak_bytes / 1e6:,.1f} MB for one.",
+        detail=_cost(target, statistics),
     )
+
+
+def _cost(target, statistics) -> str:
+    """What an input took, or what watched it."""
+    if driver := getattr(target, "driver", None):
+        return f"Under AddressSanitizer and UndefinedBehaviorSanitizer, with {driver}."
+    return f"At most {statistics.slowest * 1000:,.0f} ms and {statistics.peak_bytes / 1e6:,.1f} MB for one."
 
 
 class _Progress:

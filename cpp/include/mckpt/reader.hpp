@@ -9,6 +9,7 @@
 #include "mckpt/digest.hpp"
 #include "mckpt/file.hpp"
 #include "mckpt/parallel.hpp"
+#include "mckpt/stage_times.hpp"
 
 namespace mckpt {
 
@@ -38,6 +39,7 @@ struct ReadOptions {
 struct ReadResult {
   std::uint64_t direct_bytes = 0;    // by O_DIRECT
   std::uint64_t buffered_bytes = 0;  // through the page cache
+  StageTimes times;
 };
 
 // Reads spans into their destinations. kTruncated where the file ends early, kCorrupt, with the file offset of the
@@ -47,7 +49,7 @@ ReadResult read_spans(const FileRef& file, std::span<const FileSpan> spans, cons
 
 // Checks spans of a mapping in place; `dest` and `io` are ignored. Errors as read_spans: kTruncated also where the file
 // shrinks meanwhile.
-void verify_mapping(const MappedFile& mapping, const std::string& path, std::span<const FileSpan> spans,
-                    const ReadOptions& options);
+StageTimes verify_mapping(const MappedFile& mapping, const std::string& path, std::span<const FileSpan> spans,
+                          const ReadOptions& options);
 
 }  // namespace mckpt

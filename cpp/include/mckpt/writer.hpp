@@ -10,6 +10,7 @@
 #include "mckpt/digest.hpp"
 #include "mckpt/file.hpp"
 #include "mckpt/parallel.hpp"
+#include "mckpt/stage_times.hpp"
 
 namespace mckpt {
 
@@ -28,6 +29,7 @@ struct WriteResult {
   std::vector<std::byte> table;  // the chunk table, in the order of the segments
   bool direct = false;           // whether O_DIRECT was used
   std::uint64_t bytes = 0;       // data bytes written
+  StageTimes times;
 };
 
 // Writes the segments back to back from `data_offset` on. Allocates the whole file first; does not sync. The bytes

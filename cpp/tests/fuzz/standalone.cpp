@@ -1,6 +1,8 @@
 // Runs a fuzz target without libFuzzer, with the few of its options that matter: tries the files that are named, then
-// random inputs. `-seed=S -runs=N` tries the same inputs every time; after a failure it says which run it was.
+// random inputs, some of them made of those files. `-seed=S -runs=N` tries the same inputs every time; after a failure
+// it says which run it was.
 #include <chrono>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -43,17 +45,35 @@ Options parse(std::span<char*> arguments) {
   return options;
 }
 
-void run_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string content{std::istreambuf_iterator<char>(file), {}};
-  const Input input(content.begin(), content.end());
+void run(const Input& input) {
+  const std::clock_t begin = std::clock();
   LLVMFuzzerTestOneInput(input.data(), input.size());
+  mckpt::fuzz::demand(std::clock() - begin < CLOCKS_PER_SEC, "an input takes less than a second of CPU time");
   ++current_run;
 }
 
-// Random bytes, or the input before with some of them changed.
-void mutate(Input& input, std::mt19937_64& generator, std::uint64_t max_len) {
-  if (generator() % 4 == 0 || input.empty()) {
+// Sorted: directories list their files in any order.
+std::vector<Input> read_inputs(std::span<const std::filesystem::path> named) {
+  std::vector<std::filesystem::path> paths;
+  for (const std::filesystem::path& path : named)
+    if (std::filesystem::is_directory(path))
+      std::ranges::copy(std::filesystem::directory_iterator(path), std::back_inserter(paths));
+    else
+      paths.push_back(path);
+  std::ranges::sort(paths);
+  std::vector<Input> inputs;
+  for (const std::filesystem::path& path : paths) {
+    std::ifstream file(path, std::ios::binary);
+    inputs.emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+  }
+  return inputs;
+}
+
+// Random bytes, or one of the files, or the input before; some bytes of it are changed.
+void mutate(Input& input, std::span<const Input> files, std::mt19937_64& generator, std::uint64_t max_len) {
+  if (!files.empty() && generator() % 4 == 0) {
+    input = files[generator() % files.size()];
+  } else if (generator() % 4 == 0 || input.empty()) {
     input.resize(generator() % (max_len + 1));
     for (std::uint8_t& byte : input) byte = static_cast<std::uint8_t>(generator());
   }
@@ -68,20 +88,17 @@ int main(int argc, char** argv) {
   current_seed = options.seed;
   std::signal(SIGABRT, [](int) { say_where(); });
   if (__sanitizer_set_death_callback != nullptr) __sanitizer_set_death_callback(&say_where);
-  for (const std::filesystem::path& path : options.files)
-    for (const auto& file : std::filesystem::is_directory(path)
-                                ? std::vector<std::filesystem::path>(std::filesystem::directory_iterator(path), {})
-                                : std::vector{path})
-      run_file(file);
+  const std::vector<Input> files = read_inputs(options.files);
+  std::ranges::for_each(files, run);
   std::mt19937_64 generator(options.seed);
   const auto start = std::chrono::steady_clock::now();
   Input input;
-  for (std::uint64_t i = 0; i < options.runs; ++i, ++current_run) {
+  for (std::uint64_t i = 0; i < options.runs; ++i) {
     if (options.max_total_time != 0 && i % 64 == 0 &&
         std::chrono::steady_clock::now() - start > std::chrono::seconds(options.max_total_time))
       break;
-    mutate(input, generator, options.max_len);
-    LLVMFuzzerTestOneInput(input.data(), input.size());
+    mutate(input, files, generator, options.max_len);
+    run(input);
   }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);

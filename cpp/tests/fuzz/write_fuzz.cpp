@@ -50,6 +50,7 @@ void try_input(Choices& choices) {
   const std::uint64_t offset = choices.coin() ? 4096 : choices.hostile(64 * 1024);
   const WriteOptions options{choices.io(), choices.work()};
   file.resize(choices.coin() ? 0 : choices.word() % 100'000);
+  const std::uint64_t size = file_size(file.ref());
   WriteResult result;
   const bool is_written = succeeds([&] { result = write_segments(file.ref(), content.segments, offset, options); });
   if (is_written) {
@@ -58,6 +59,9 @@ void try_input(Choices& choices) {
     constexpr std::uint64_t kMost = MemoryFile::kMostBytes;
     const bool is_possible = content.bytes <= kMost && offset <= kMost - content.bytes;
     demand(!is_possible || options.io == IoMode::kDirect, "what fits is written");
+    constexpr std::uint64_t kMaxOffset = std::numeric_limits<std::int64_t>::max();
+    const bool has_place = offset <= kMaxOffset && content.bytes <= kMaxOffset - offset;
+    demand(has_place || file_size(file.ref()) == size, "what no file can hold leaves the file alone");
   }
 }
 

@@ -12,6 +12,10 @@ released around all work. Do not change a source buffer while a call reads it. E
   differs, both with path, tensor and file offset;
 - leaves no work in flight when it raises.
 
+*Stage seconds* say what the workers of a call spent their time on, by the name of a stage: ``read`` and ``write``
+(system calls), ``hash``, ``copy``, ``memory`` (making a destination's pages present) and ``wait`` (for buffers). They
+are thread-seconds, summed over the workers: two that hash for a second each make two.
+
 A *chunk table* is ``36 * chunks`` bytes: for each chunk 32 bytes of digest and 4 bytes of checksum
 (docs/format.md, section 1). *Spans* describe tensors in a file by parallel sequences: ``offsets[i]`` file offset and
 ``lengths[i]`` bytes of span i, ``first_chunks[i]`` the index in the table of its first chunk, ``names[i]`` the tensor
@@ -56,6 +60,8 @@ class WriteResult:
     def direct(self) -> bool: ...
     @property
     def nbytes(self) -> int: ...
+    @property
+    def stage_seconds(self) -> dict[str, float]: ...
 
 @final
 class ReadResult:
@@ -65,6 +71,8 @@ class ReadResult:
     def direct_bytes(self) -> int: ...
     @property
     def buffered_bytes(self) -> int: ...
+    @property
+    def stage_seconds(self) -> dict[str, float]: ...
 
 # --- budgets -------------------------------------------------------------------------------------------------------
 def set_threads(count: int) -> None: ...
@@ -177,8 +185,8 @@ def verify_mapping(
     first_chunks: Sequence[int],
     check: Literal["sha256", "crc32c"] = "sha256",
     threads: int = 0,
-) -> None:
-    """Check spans of a mapping in place."""
+) -> dict[str, float]:
+    """Check spans of a mapping in place. Returns the stage seconds."""
 
 def drop_cache(fd: int, path: str) -> None:
     """Ask the kernel to forget the file's clean pages (posix_fadvise DONTNEED)."""
@@ -187,6 +195,17 @@ def drop_cache(fd: int, path: str) -> None:
 def sync_file(fd: int, path: str) -> None:
     """fsync. A failure is final for the file: never call it again, write a new file."""
 
-def sync_directory(path: str) -> None: ...
+def open_directory(path: str, readable: bool = False) -> int:
+    """A descriptor of a directory; raises OSError, with ELOOP if any component of the path is a link.
+
+    Without ``readable`` it is good for the calls that take a ``dir_fd``, and takes no permission to read.
+    """
+
+def sync_directory(path: str) -> None:
+    """fsync of its names. No component of the path may be a link."""
+
 def rename_noreplace(source: str, target: str) -> bool:
-    """Rename; raise FileExistsError if the target exists. False where the file system cannot promise atomicity."""
+    """Rename; raise FileExistsError if the target exists. False where the file system cannot promise atomicity.
+
+    No directory on the way to either may be a link.
+    """

@@ -117,7 +117,7 @@ class BestModelSelector:
         """
         candidates = self._columns(checkpoints)
         candidates.check_known(self.metrics)
-        return self._selections(candidates, self._order(candidates), limit)
+        return self._selections(candidates, self.order(candidates), limit)
 
     def best(self, checkpoints: Iterable[CheckpointInfo] | Candidates) -> Selection:
         """The best one.
@@ -144,7 +144,7 @@ class BestModelSelector:
         leader = ""
         for count in range(1, len(candidates) + 1):
             first = candidates.until(count)
-            order = self._order(first)
+            order = self.order(first)
             if len(order) and first.ids[order[0]] != leader:
                 leader = first.ids[order[0]]
                 yield from self._selections(first, order, limit=1)
@@ -159,7 +159,8 @@ class BestModelSelector:
             allowed &= constraint.holds(candidates)
         return allowed
 
-    def _order(self, candidates: Candidates) -> Indices:
+    def order(self, candidates: Candidates) -> Indices:
+        """The places of those that can be chosen, best first."""
         return self.criterion.order(candidates, self.allowed(candidates))
 
     def _selections(self, candidates: Candidates, order: Indices, limit: int | None) -> tuple[Selection, ...]:

@@ -91,6 +91,11 @@ class Candidates:
             if len(self) and name not in known:
                 raise MetricNotFoundError(name, sorted(known))
 
+    def backwards(self) -> Candidates:
+        """The last one first, and commits in that order, too."""
+        values = {name: column[::-1] for name, column in self.values.items()}
+        return Candidates(self.ids[::-1], self.steps[::-1], self.seqs, values)
+
     def until(self, count: int) -> Candidates:
         """The first ``count`` of them."""
         values = {name: column[:count] for name, column in self.values.items()}

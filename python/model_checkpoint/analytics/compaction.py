@@ -25,12 +25,16 @@ from model_checkpoint.analytics.segment import (
     points_table,
     read_replaced,
     read_segment,
+    segment_path,
     write_segment,
 )
-from model_checkpoint.database.metric_table import MetricTable, SegmentInfo, SeriesKey
+from model_checkpoint.analytics.segment_check import find_damaged
+from model_checkpoint.database.metric_table import MetricTable, SeriesKey
+from model_checkpoint.database.records import SegmentInfo
 from model_checkpoint.errors import IntegrityError
 from model_checkpoint.storage.durable import make_directories
 from model_checkpoint.storage.names import METRICS_NAME
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.optional_import import require
 from model_checkpoint.utils.storage_errors import storage_errors
 
@@ -54,7 +58,7 @@ class Compacted:
         points: How many points moved from the catalog.
         segments: The segments that are new.
         merged: How many segments were merged into others.
-        damaged: Segments that the catalog does not list and that cannot be read; left alone.
+        damaged: Segments that are damaged or gone; left alone.
     """
 
     points: int
@@ -94,7 +98,11 @@ class Compactor:
             if segment is None:
                 break
             written.append(segment)
-        merged = sum(1 for _ in self._merge(experiment)) if written else 0
+        merged = 0
+        if written:
+            segments, unreadable = self._readable(experiment)
+            merged = sum(1 for _ in self._merge(experiment, segments))
+            damaged += unreadable
         return Compacted(sum(segment.points for segment in written), tuple(written), merged, damaged)
 
     def settle(self, experiment: str) -> tuple[str, ...]:
@@ -140,10 +148,23 @@ class Compactor:
 
     # --- merging ------------------------------------------------------------------------------------------------------
 
-    def _merge(self, experiment: str) -> Iterator[str]:
+    def _readable(self, experiment: str) -> tuple[list[SegmentInfo], tuple[str, ...]]:
+        """The small segments of an experiment, and the paths of those of them that cannot be read.
+
+        A damaged one stays as it is: it is not lost before somebody has looked for a copy, and nobody waits for that.
+        """
+        small = [segment for segment in self._table.segments(experiment) if segment.points < _MAX_POINTS]
+        if len(small) < _MERGED:
+            return [], ()
+        damaged = {flaw.info.path: flaw.error for flaw in find_damaged(self._root, small)}
+        for error in damaged.values():
+            _log.warning("metrics: %s", error)
+        return [segment for segment in small if segment.path not in damaged], tuple(damaged)
+
+    def _merge(self, experiment: str, segments: Sequence[SegmentInfo]) -> Iterator[str]:
         """Merge small segments; yields those that are gone."""
         arrow: Any = require("pyarrow", extra="analytics")
-        for group in _groups(self._table.segments(experiment)):
+        for group in _groups(segments):
             tables = [read_segment(self._root, segment.path).table for segment in group]
             names = [os.path.basename(segment.path) for segment in group]
             unified = arrow.concat_tables(tables).unify_dictionaries()
@@ -183,7 +204,7 @@ class Compactor:
         directory = os.path.join(self._root, experiment, METRICS_NAME)
         with storage_errors("cannot list the segments", directory):
             try:
-                names = os.listdir(directory)
+                names = real_path.names(directory)
             except FileNotFoundError:
                 return []
         return [f"{experiment}/{METRICS_NAME}/{name}" for name in names if is_segment_name(name)]
@@ -195,14 +216,13 @@ class Compactor:
 
     def _remove(self, path: str) -> None:
         with storage_errors("cannot remove the segment", path), contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(self._root, path))
+            real_path.unlink(segment_path(self._root, path))
 
 
 def _groups(segments: Sequence[SegmentInfo]) -> Iterator[list[SegmentInfo]]:
     """What to merge: small segments, as many as make a full one, if there are enough of them."""
-    small = sorted((s for s in segments if s.points < _MAX_POINTS), key=lambda segment: segment.first_step)
     group: list[SegmentInfo] = []
-    for segment in small:
+    for segment in sorted(segments, key=lambda segment: segment.first_step):
         if group and sum(s.points for s in group) + segment.points > _MAX_POINTS:
             if len(group) >= _MERGED:
                 yield group

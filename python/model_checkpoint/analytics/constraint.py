@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from model_checkpoint.analytics.candidates import Candidates
 from model_checkpoint.errors import ConfigurationError
+from model_checkpoint.utils.short_number import short_number
 
 __all__ = ["Constraint"]
 
@@ -60,8 +61,7 @@ class Constraint:
             raise ConfigurationError(f"{text!r} is no constraint such as 'latency_ms < 50': {error}") from None
 
     def __str__(self) -> str:
-        short = f"{self.bound:g}"
-        return f"{self.metric} {self.operator} {short if float(short) == self.bound else repr(self.bound)}"
+        return f"{self.metric} {self.operator} {short_number(self.bound)}"
 
     def allows(self, metrics: Mapping[str, float]) -> bool:
         """Whether values by name satisfy it."""

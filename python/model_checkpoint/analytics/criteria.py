@@ -20,6 +20,7 @@ from model_checkpoint.analytics.selection import check_mode
 from model_checkpoint.analytics.trend import smooth
 from model_checkpoint.errors import ConfigurationError
 from model_checkpoint.types import Mode
+from model_checkpoint.utils.short_number import short_number
 
 __all__ = ["Chosen", "Criterion", "Custom", "Goal", "Lexicographic", "Pareto", "Reasons", "Single", "Weighted"]
 
@@ -45,7 +46,7 @@ class Goal:
 
     def __post_init__(self) -> None:
         check_mode(self.mode)
-        if not (isinstance(self.metric, str) and self.metric):
+        if type(self.metric) is not str or not self.metric:
             raise ConfigurationError(f"a goal is about a metric by name, not {self.metric!r}")
         if not (0 < self.weight < math.inf and 0 <= self.tolerance < math.inf):
             raise ConfigurationError(f"{self!r}: weights are above 0, tolerances not below")
@@ -53,8 +54,8 @@ class Goal:
     def __str__(self) -> str:
         """As `model_checkpoint.analytics.selector_text` reads it."""
         mode = [] if self.mode == "min" else [repr(self.mode)]
-        weight = [] if self.weight == 1 else [f"weight={self.weight!r}"]
-        tolerance = [] if self.tolerance == 0 else [f"tolerance={self.tolerance!r}"]
+        weight = [] if self.weight == 1 else [f"weight={short_number(self.weight)}"]
+        tolerance = [] if self.tolerance == 0 else [f"tolerance={short_number(self.tolerance)}"]
         return f"Goal({', '.join([repr(self.metric), *mode, *weight, *tolerance])})"
 
     def losses(self, candidates: Candidates) -> Floats:
@@ -124,7 +125,7 @@ class Single(Criterion):
     smoothing: int = 1
 
     def __post_init__(self) -> None:
-        if isinstance(self.smoothing, bool) or not isinstance(self.smoothing, int) or self.smoothing < 1:
+        if type(self.smoothing) is not int or self.smoothing < 1:
             raise ConfigurationError(f"smoothing is over a whole number of candidates above 0, not {self.smoothing!r}")
 
     @property
@@ -145,11 +146,11 @@ class Single(Criterion):
         return (repr(self.goal.metric), repr(self.goal.mode), *smoothing)
 
     def order(self, candidates: Candidates, allowed: Chosen) -> Indices:
-        losses = self._losses(candidates)
+        losses = self.losses(candidates)
         return _sorted(candidates, allowed & ~np.isnan(losses), losses)
 
     def reasons(self, candidates: Candidates, order: Indices) -> Reasons:
-        values = (self._losses(candidates) * (-1 if self.goal.mode == "max" else 1))[order].tolist()
+        values = (self.losses(candidates) * (-1 if self.goal.mode == "max" else 1))[order].tolist()
 
         def why(place: int) -> str:
             own, best = f"{self._name} {values[place]:.6g}", values[0]
@@ -165,7 +166,8 @@ class Single(Criterion):
     def _name(self) -> str:
         return self.goal.metric if self.smoothing == 1 else f"median of {self.smoothing} of {self.goal.metric}"
 
-    def _losses(self, candidates: Candidates) -> Floats:
+    def losses(self, candidates: Candidates) -> Floats:
+        """The values, smoothed, so that less is better; NaN where there is none."""
         losses = self.goal.losses(candidates)
         if self.smoothing == 1:
             return losses

@@ -95,9 +95,8 @@ class EarlyStopping:
     def _last_improvement(self, candidates: Candidates) -> int | None:
         """The place of the last evaluation that was better than all before it."""
         criterion = self.selector.criterion
-        if not isinstance(criterion, Single) or criterion.smoothing > 1:
-            history = self.selector.history(candidates)
-            return history[-1].seq if history else None
+        if not isinstance(criterion, Single):
+            return self._last_chosen(candidates)
         best = math.inf if self.baseline is None else self._sign * self.baseline
         found = None
         for place, loss in enumerate(self._losses(criterion, candidates)):
@@ -105,9 +104,27 @@ class EarlyStopping:
                 best, found = loss, place
         return found
 
+    def _last_chosen(self, candidates: Candidates) -> int | None:
+        """The same by a criterion that compares all of them.
+
+        Only as many as ``patience`` are looked at; if none of them was better, the best of all is long enough ago.
+        """
+        count = len(candidates)
+        recent = range(max(count - self.patience, 0), count)
+        found = (place for place in reversed(recent) if self._first_of_equals(candidates.until(place + 1)) == place)
+        place = next(found, None)
+        if place is not None or not recent.start:
+            return place
+        return self._first_of_equals(candidates.until(recent.start))
+
+    def _first_of_equals(self, candidates: Candidates) -> int | None:
+        """The place of the best one; of equals the earliest, because the later ones are no improvement."""
+        order = self.selector.order(candidates.backwards())
+        return len(candidates) - 1 - int(order[0]) if len(order) else None
+
     def _losses(self, single: Single, candidates: Candidates) -> list[float]:
         """Less is better; NaN where the constraints do not hold."""
-        losses = single.goal.losses(candidates)
+        losses = single.losses(candidates)
         chosen: list[float] = np.where(self.selector.allowed(candidates), losses, math.nan).tolist()
         return chosen
 

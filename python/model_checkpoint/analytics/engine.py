@@ -8,23 +8,40 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from model_checkpoint.analytics.numbers import has_utf8
 from model_checkpoint.analytics.segment import COLUMNS, points_table
+from model_checkpoint.analytics.segment_check import DamagedSegment, find_damaged
 from model_checkpoint.database.base_connection import BaseDatabaseConnection
-from model_checkpoint.database.metric_table import MetricTable, SegmentInfo
-from model_checkpoint.errors import CorruptionError, QueryError, StorageError
+from model_checkpoint.database.metric_table import MetricTable
+from model_checkpoint.database.records import SegmentInfo
+from model_checkpoint.errors import CheckpointError, ConfigurationError, DamageWarning, QueryError, StorageError
+from model_checkpoint.monitoring.span import spanned
 from model_checkpoint.utils.optional_import import require
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Engine", "Limits"]
+__all__ = ["Damaged", "Engine", "Limits"]
 
-_POINTS = "experiment, name, split, tags, step, value, time, epoch, id"
+Damaged = Literal["raise", "skip"]
+"""What to do about a damaged segment: raise its error, or leave its points out, with a warning."""
+
+_POINTS = ("experiment", *COLUMNS)
+_SETTINGS = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "python_enable_replacements": False,  # a name that is no table is not looked for among Python's variables
+    "temp_directory": "",  # what does not fit into memory is not written into whatever directory this process is in
+}
+_BATCH_ROWS = 100_000
+_ATTEMPTS = 3
+"""Segments may be merged into others after the catalog was asked which there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +57,40 @@ class Limits:
     memory_bytes: int = 2 * 1024**3
 
 
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Where the points of experiments are, as of one moment: none is in two places, or in none.
+
+    Attributes:
+        hot: By experiment, the points that the catalog has.
+        segments: The files that have the others, of the steps of interest.
+    """
+
+    hot: Mapping[str, pa.Table]
+    segments: tuple[SegmentInfo, ...]
+
+
 class Engine:
     """Answers questions in SQL.
 
     Args:
         root: The store.
         catalog: Its catalog.
+        damaged: What to do about damaged segments.
+
+    Raises:
+        ConfigurationError: ``damaged`` is neither ``"raise"`` nor ``"skip"``.
     """
 
-    def __init__(self, root: str, catalog: BaseDatabaseConnection) -> None:
+    def __init__(self, root: str, catalog: BaseDatabaseConnection, *, damaged: Damaged = "raise") -> None:
+        if damaged not in get_args(Damaged):
+            raise ConfigurationError(f"damaged is {damaged!r}; it must be 'raise' or 'skip'")
         self._root = root
         self._catalog = catalog
         self._table = MetricTable(catalog)
+        self._damaged = damaged
 
+    @spanned("query")
     def run(
         self,
         sql: str,
@@ -77,64 +115,108 @@ class Engine:
 
         Raises:
             QueryError: It is malformed, no ``SELECT``, or takes too much.
-            CorruptionError: A segment cannot be read.
+            CorruptionError: A segment is not what was written, or gone; the error names it.
+            StorageError: A segment cannot be read.
+
+        Warns:
+            DamageWarning: The points of a damaged segment were left out, as was asked for.
         """
-        with self._connected(experiments, steps, limits) as connection:
-            for name, table in (tables or {}).items():
-                connection.register(name, table)
-            for view in views:
-                connection.execute(view)
-            return _answer(connection, sql, parameters, limits)
+        for _ in range(_ATTEMPTS):
+            sources = self._sources(experiments, steps)
+            with self._connected(sources, limits) as connection:
+                for name, table in (tables or {}).items():
+                    connection.register(name, table)
+                for view in views:
+                    connection.execute(view)
+                try:
+                    return _answer(connection, sql, parameters, limits)
+                except _FailedError as error:
+                    failure = error
+            if not self._was_replaced(sources.segments):
+                break
+        raise failure.translated from failure.__cause__
 
     @contextmanager
-    def _connected(self, experiments: Sequence[str], steps: tuple[int, int] | None, limits: Limits) -> Iterator[Any]:
-        hot, segments = self._sources(experiments)
-        wanted = [os.path.join(self._root, segment.path) for segment in segments if _overlaps(segment, steps)]
+    def _connected(self, sources: _Sources, limits: Limits) -> Iterator[Any]:
         duckdb: Any = require("duckdb", extra="analytics")
-        settings = {"memory_limit": f"{limits.memory_bytes}B", "autoinstall_known_extensions": False}
-        connection = duckdb.connect(":memory:", config=settings | {"autoload_known_extensions": False})
+        connection = duckdb.connect(":memory:", config=_SETTINGS | {"memory_limit": f"{limits.memory_bytes}B"})
         try:
-            _define_points(connection, hot, wanted)
+            self._define_points(connection, sources)
             yield connection
         finally:
             connection.close()
 
-    def _sources(self, experiments: Sequence[str]) -> tuple[dict[str, pa.Table], list[SegmentInfo]]:
-        """Where the points are, as of one moment: none is in two places, or in none.
+    # --- where the points are -----------------------------------------------------------------------------------------
+
+    def _sources(self, experiments: Sequence[str], steps: tuple[int, int] | None) -> _Sources:
+        """What there is to read, without damage.
 
         Raises:
-            CorruptionError: A segment is gone.
+            CorruptionError, FormatError, StorageError: A segment is damaged, and it is not to be left out.
         """
-        for attempt in range(3):
+        for _ in range(_ATTEMPTS):
             with self._catalog.read():
                 hot = {name: points_table(self._table.points(name), self._table.series(name)) for name in experiments}
-                segments = [segment for name in experiments for segment in self._table.segments(name)]
-            missing = [s.path for s in segments if not os.path.exists(os.path.join(self._root, s.path))]
-            if not missing:
+                listed = [segment for name in experiments for segment in self._table.segments(name)]
+            segments = [segment for segment in listed if _overlaps(segment, steps)]
+            damaged = find_damaged(self._root, segments)
+            if not any(flaw.is_gone for flaw in damaged):  # else it was merged meanwhile, or it is gone for good
                 break
-            if attempt == 2:  # not merged meanwhile
-                raise CorruptionError("a segment of metrics is gone", path=os.path.join(self._root, missing[0]))
-        return hot, segments
+        self._settle(damaged)
+        left_out = {flaw.info.path for flaw in damaged}
+        return _Sources(hot, tuple(segment for segment in segments if segment.path not in left_out))
+
+    def _was_replaced(self, segments: Sequence[SegmentInfo]) -> bool:
+        """Whether one is gone that the catalog does not list any more.
+
+        Raises:
+            CorruptionError, FormatError, StorageError: One is damaged now, whatever is to be done about that.
+        """
+        listed = {segment.path for segment in self._table.segments()}
+        damaged = find_damaged(self._root, segments)
+        for flaw in damaged:
+            if flaw.info.path in listed:
+                raise flaw.error
+        return bool(damaged)
+
+    def _settle(self, damaged: Sequence[DamagedSegment]) -> None:
+        if damaged and self._damaged == "raise":
+            raise damaged[0].error
+        for flaw in damaged:
+            text = f"{flaw.info.points:,} points of {flaw.info.experiment} are left out: {flaw.error}"
+            warnings.warn(text, DamageWarning, stacklevel=4)
+
+    def _define_points(self, connection: Any, sources: _Sources) -> None:
+        """Make the view ``points``, and let nothing else in."""
+        arrow: Any = require("pyarrow", extra="analytics")
+        parts = []
+        for number, (experiment, table) in enumerate(sources.hot.items()):
+            column = arrow.repeat(experiment, table.num_rows).dictionary_encode()
+            connection.register(f"hot{number}", table.append_column("experiment", column))
+            parts.append(f"SELECT {', '.join(_POINTS)} FROM hot{number}")  # noqa: S608 - a number
+            files = [os.path.join(self._root, one.path) for one in sources.segments if one.experiment == experiment]
+            if files:
+                constant = f"{_quoted(experiment)} AS experiment, {', '.join(COLUMNS)}"
+                listed = ", ".join(map(_quoted, files))
+                parts.append(f"SELECT {constant} FROM read_parquet([{listed}])")  # noqa: S608 - quoted
+        connection.execute("SET allowed_paths = ?", [[os.path.join(self._root, one.path) for one in sources.segments]])
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        if not parts:
+            parts.append(f"SELECT {', '.join(f'NULL AS {name}' for name in _POINTS)} WHERE false")
+        connection.execute(f"CREATE TEMP VIEW points AS {' UNION ALL BY NAME '.join(parts)}")
 
 
-def _define_points(connection: Any, hot: dict[str, pa.Table], segments: Sequence[str]) -> None:
-    arrow: Any = require("pyarrow", extra="analytics")
-    parts = []
-    for number, (experiment, table) in enumerate(hot.items()):
-        column = arrow.repeat(experiment, table.num_rows).dictionary_encode()
-        connection.register(f"hot{number}", table.append_column("experiment", column))
-        parts.append(f"SELECT {_POINTS} FROM hot{number}")  # noqa: S608 - a number
-    connection.execute("SET allowed_paths = ?", [list(segments)])
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
-    if segments:
-        files = ", ".join("'" + path.replace("'", "''") + "'" for path in segments)
-        of_path = "parse_path(filename)[-3]"
-        columns = ", ".join(COLUMNS)
-        parts.append(f"SELECT {of_path} AS experiment, {columns} FROM read_parquet([{files}], filename = true)")  # noqa: S608 - quoted
-    if not parts:
-        parts.append(f"SELECT {', '.join(f'NULL AS {name.strip()}' for name in _POINTS.split(','))} WHERE false")
-    connection.execute(f"CREATE TEMP VIEW points AS {' UNION ALL BY NAME '.join(parts)}")
+class _FailedError(Exception):
+    """DuckDB gave up, which may or may not be the statement's fault; `translated` is what to say if it is."""
+
+    def __init__(self, translated: CheckpointError) -> None:
+        super().__init__(str(translated))
+        self.translated = translated
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _overlaps(segment: SegmentInfo, steps: tuple[int, int] | None) -> bool:
@@ -142,26 +224,51 @@ def _overlaps(segment: SegmentInfo, steps: tuple[int, int] | None) -> bool:
 
 
 def _answer(connection: Any, sql: str, parameters: Sequence[object], limits: Limits) -> pa.Table:
+    """Raises:
+    QueryError: It is malformed, no ``SELECT``, or takes too much.
+    _FailedError: Something else is wrong.
+    """
+    _check_texts(sql, *parameters)
     duckdb: Any = require("duckdb", extra="analytics")
     clock = threading.Timer(limits.seconds, connection.interrupt)
     clock.start()
     try:
         _check_statement(connection, sql)
-        return connection.sql(sql, params=list(parameters)).to_arrow_table()
-    except duckdb.InterruptException:
-        raise QueryError(f"the query took longer than {limits.seconds:g} s") from None
-    except duckdb.OutOfMemoryException:
-        raise QueryError(f"the query needs more than {limits.memory_bytes} bytes of memory") from None
+        return _collected(connection.sql(sql, params=list(parameters)).to_arrow_reader(_BATCH_ROWS), limits)
+    except (duckdb.InterruptException, duckdb.OutOfMemoryException) as error:
+        raise _limit_error(error, limits) from None
     except duckdb.IOException as error:
-        raise StorageError(f"cannot read a segment of metrics: {error}") from error
-    except (duckdb.InvalidInputException, duckdb.SerializationException) as error:
-        if ".parquet" in str(error):
-            raise CorruptionError(f"a segment of metrics is damaged: {error}", rule="segment") from error
-        raise QueryError(f"the query failed: {error}") from error
+        raise _FailedError(StorageError(f"cannot read the segments of metrics: {error}")) from error
     except duckdb.Error as error:
-        raise QueryError(f"the query failed: {error}") from error
+        raise _FailedError(QueryError(f"the query failed: {error}")) from error
     finally:
         clock.cancel()
+
+
+def _limit_error(error: Exception, limits: Limits) -> QueryError:
+    duckdb: Any = require("duckdb", extra="analytics")
+    if isinstance(error, duckdb.InterruptException):
+        return QueryError(f"the query took longer than {limits.seconds:g} s")
+    return QueryError(f"the query needs more than {limits.memory_bytes} bytes of memory")
+
+
+def _collected(batches: pa.RecordBatchReader, limits: Limits) -> pa.Table:
+    """All batches as a table, unless they take more memory than a query may: DuckDB does not count its answers."""
+    arrow: Any = require("pyarrow", extra="analytics")
+    kept, nbytes = [], 0
+    for batch in batches:
+        nbytes += batch.nbytes
+        if nbytes > limits.memory_bytes:
+            raise QueryError(f"the answer takes more than {limits.memory_bytes} bytes of memory")
+        kept.append(batch)
+    return arrow.Table.from_batches(kept, schema=batches.schema)
+
+
+def _check_texts(*values: object) -> None:
+    """DuckDB answers a text that has no UTF-8 with an error of its binding's."""
+    for value in values:
+        if isinstance(value, str) and not has_utf8(value):
+            raise QueryError(f"{value!a:.80} has a surrogate, which has no UTF-8")
 
 
 def _check_statement(connection: Any, sql: str) -> None:

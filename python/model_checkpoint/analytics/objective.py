@@ -37,10 +37,9 @@ class Objective:
         Raises:
             ConfigurationError: It looks at no metric.
         """
-        from model_checkpoint.analytics.best_model_selector import BestModelSelector
         from model_checkpoint.analytics.criteria import Single
 
-        if not isinstance(selector, BestModelSelector) or not selector.metrics:
+        if not getattr(selector, "metrics", ()):
             raise ConfigurationError(f"{selector!r} is no selector that looks at a metric")
         criterion, goal = selector.criterion, selector.criterion.leading
         is_plain = isinstance(criterion, Single) and criterion.smoothing == 1 and not selector.where

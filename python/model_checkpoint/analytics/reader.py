@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from model_checkpoint.analytics.curve import last_of_each_step, split_by_number
-from model_checkpoint.analytics.engine import Engine, Limits
+from model_checkpoint.analytics.engine import Damaged, Engine, Limits
 from model_checkpoint.analytics.views import checkpoints_table, experiments_table, wanted_table
 from model_checkpoint.database.catalog import Catalog
 from model_checkpoint.database.metric_table import MetricTable, SeriesKey, tags_text
@@ -79,21 +79,27 @@ class MetricsReader:
     Args:
         root: The store.
         catalog: Its catalog.
+        damaged: What to do about segments that are damaged or gone: ``"raise"``, or ``"skip"``: leave their points out,
+            with a `DamageWarning` that names each. Every segment is compared with its SHA-256 before it is read.
+
+    Raises:
+        ConfigurationError: ``damaged`` is neither.
     """
 
-    def __init__(self, root: str | os.PathLike[str], catalog: Catalog) -> None:
+    def __init__(self, root: str | os.PathLike[str], catalog: Catalog, *, damaged: Damaged = "raise") -> None:
         self._catalog = catalog
         self._table = MetricTable(catalog)
-        self._engine = Engine(os.path.realpath(root), catalog)
+        self._engine = Engine(os.path.realpath(root), catalog, damaged=damaged)
 
     @classmethod
-    def open(cls, root: str | os.PathLike[str]) -> Self:
+    def open(cls, root: str | os.PathLike[str], *, damaged: Damaged = "raise") -> Self:
         """A reader with a catalog of its own; `close` it, or use it in a ``with`` block.
 
         Raises:
+            ConfigurationError: ``damaged`` is neither ``"raise"`` nor ``"skip"``.
             CatalogError: The catalog is busy, damaged, or of a later version.
         """
-        return cls(root, Catalog.open(root))
+        return cls(root, Catalog.open(root), damaged=damaged)
 
     def close(self) -> None:
         self._catalog.close()

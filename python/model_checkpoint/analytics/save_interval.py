@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from model_checkpoint.analytics.decision import Decision
-from model_checkpoint.types import CheckpointInfo
 
-__all__ = ["daly_interval", "mean_time_between_failures", "within_budget"]
+__all__ = ["RunStart", "daly_interval", "interference", "mean_time_between_failures", "within_budget"]
 
 
 def daly_interval(save_cost: timedelta, between_failures: timedelta) -> timedelta:
@@ -45,18 +46,49 @@ def within_budget(share: float, *, elapsed: timedelta, waited: timedelta, next_w
     return Decision(fits, (f"a save now would make waiting {spent:.2%} of the time; the budget is {share:.2%}",))
 
 
-def mean_time_between_failures(checkpoints: Sequence[CheckpointInfo]) -> timedelta | None:
-    """The mean time between two resumes of an experiment, as far as its checkpoints tell; None without a resume.
+def interference(beside: Sequence[float], apart: Sequence[float], *, least: int = 5) -> float:
+    """How many seconds a save in the background has cost the steps beside it.
 
-    Counts the time from the first to the last checkpoint of each stretch between resumes. A stop that was meant is
-    counted as a failure: nothing tells them apart.
+    By how much the median of these is above that of other steps, times their number: a step that was slow for a reason
+    of its own counts on neither side.
+
+    Args:
+        beside: How long each step took while the save was being written, without waiting for it, in seconds.
+        apart: The same of steps while nothing was being saved.
+        least: Of how many of the latter at least to conclude anything.
     """
-    ordered = sorted(checkpoints, key=lambda checkpoint: checkpoint.seq)
-    stretches: dict[str | None, list[CheckpointInfo]] = {}
-    for checkpoint in ordered:
-        stretches.setdefault(checkpoint.parent, []).append(checkpoint)
-    failures = len(stretches) - (None in stretches)
-    if failures < 1:
+    if not beside or len(apart) < least:
+        return 0.0
+    return max(statistics.median(beside) - statistics.median(apart), 0.0) * len(beside)
+
+
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """The start of a process that trains.
+
+    Attributes:
+        at: When (UTC).
+        saved_at: When the checkpoint that it resumed from was saved; None if it began from nothing.
+    """
+
+    at: datetime
+    saved_at: datetime | None = None
+
+
+def mean_time_between_failures(starts: Sequence[RunStart], *, now: datetime) -> timedelta | None:
+    """The mean time between two failures of an experiment; None if it was never resumed.
+
+    A failure is a start from a checkpoint; a stop that was meant counts, too: nothing tells them apart. The time is
+    what all runs together have run, each from its start to the last save that the next one resumed from, the present
+    one until now; over the failures, as usual for events that come at random.
+
+    Args:
+        starts: All starts that are known, oldest first.
+        now: The time (UTC).
+    """
+    failures = sum(start.saved_at is not None for start in starts[1:]) + bool(starts and starts[0].saved_at)
+    if not failures:
         return None
-    running = sum((s[-1].created_at - s[0].created_at for s in stretches.values()), timedelta())
-    return running / failures
+    ends = [*(later.saved_at or later.at for later in starts[1:]), now]
+    ran = sum((max(end - start.at, timedelta()) for start, end in zip(starts, ends, strict=True)), timedelta())
+    return ran / failures if ran else None

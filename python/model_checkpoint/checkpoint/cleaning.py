@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable
 from datetime import timedelta
 
+from model_checkpoint.analytics.objective import Objective
 from model_checkpoint.checkpoint.keep import Keep
 from model_checkpoint.checkpoint.retention import RetentionPlan, check_plan, plan_retention
 from model_checkpoint.checkpoint.workspace import Workspace
@@ -45,30 +46,46 @@ class Janitor:
         self._emit = emit
         self._trash_for = trash_for
 
-    def plan(self, experiment: ExperimentInfo, keep: Keep, *, resumed_from: str | None = None) -> RetentionPlan:
+    def plan(
+        self,
+        experiment: ExperimentInfo,
+        keep: Keep,
+        *,
+        goal: Objective | None = None,
+        resumed_from: str | None = None,
+    ) -> RetentionPlan:
         """What a policy would do now. Only checkpoints that are really there count; what somebody reads is kept.
 
         Nothing is removed because a catalog says so: before that it is compared with the files.
 
+        Args:
+            experiment: The experiment's settings.
+            keep: The policy.
+            goal: What makes a checkpoint the best; None for what the settings say.
+            resumed_from: Id of the checkpoint that the running training resumed from.
+
         Raises:
-            ConfigurationError: The policy needs a metric, and the experiment has none.
+            ConfigurationError: The policy needs a metric, and the experiment has none; or what makes a checkpoint the
+                best is only known to the program that trains.
         """
+        goal = goal or Objective.of(experiment)
         self._workspace.reconcile(experiment.name)
-        plan = self._decide(experiment, keep, resumed_from)
+        plan = self._decide(experiment.name, keep, goal, resumed_from)
         if plan.removed and self._workspace.agree(experiment.name):
             self._workspace.reconcile(experiment.name)
-            plan = self._decide(experiment, keep, resumed_from)
+            plan = self._decide(experiment.name, keep, goal, resumed_from)
         return plan
 
-    def _decide(self, experiment: ExperimentInfo, keep: Keep, resumed_from: str | None) -> RetentionPlan:
-        checkpoints = self._workspace.catalog.list(experiment.name)
+    def _decide(self, experiment: str, keep: Keep, goal: Objective | None, resumed_from: str | None) -> RetentionPlan:
+        checkpoints = self._workspace.catalog.list(experiment)
 
         def decide(in_use: frozenset[str]) -> RetentionPlan:
             return plan_retention(
                 checkpoints,
                 keep,
-                monitor=experiment.monitor,
-                mode=experiment.mode or "min",
+                monitor=None if goal is None else goal.metric,
+                mode="min" if goal is None else goal.mode,
+                selector=None if goal is None else goal.selector,
                 in_use=in_use,
                 resumed_from=resumed_from,
             )

@@ -14,6 +14,7 @@ from model_checkpoint.storage.manifest import MAX_MANIFEST_BYTES
 from model_checkpoint.storage.names import MANIFEST_NAME
 from model_checkpoint.storage.scan import belongs_at
 from model_checkpoint.types import CheckpointInfo
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = ["ManifestFacts", "agrees", "is_in_commit_order"]
@@ -77,5 +78,5 @@ def _comparable(info: CheckpointInfo) -> CheckpointInfo:
 
 def _signature(file: str) -> tuple[int, ...]:
     with storage_errors("cannot look at the manifest", file):
-        status = os.stat(file, follow_symlinks=False)
+        status = real_path.lstat(file)
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -11,15 +11,16 @@ and what a command line takes; `Keep.parse` reads it back.
 
 from __future__ import annotations
 
-import ast
+import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from model_checkpoint.analytics.objective import Objective
 from model_checkpoint.analytics.selection import check_mode
+from model_checkpoint.checkpoint.policy_text import parse_policies
 from model_checkpoint.errors import ConfigurationError
 from model_checkpoint.types import CheckpointInfo, Mode
 
@@ -111,10 +112,8 @@ class Keep(ABC):
         Raises:
             ConfigurationError: The text is not a policy.
         """
-        try:
-            return _policy(ast.parse(text.strip(), mode="eval").body)
-        except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
-            raise ConfigurationError(f"{text!r} is not a policy such as 'last(3) | best(2)': {error}") from None
+        policies = parse_policies(text, _POLICIES, example="last(3) | best(2)")
+        return functools.reduce(Keep.__or__, policies)
 
     def __or__(self, other: Keep) -> Keep:
         if not isinstance(other, Keep):
@@ -332,22 +331,3 @@ _POLICIES: dict[str, Callable[..., Keep]] = {
     "last": Keep.last, "best": Keep.best, "every": Keep.every, "pareto": Keep.pareto, "where": Keep.where,
     "all": Keep.all, "none": Keep.none,
 }  # fmt: skip
-
-
-def _policy(node: ast.expr) -> Keep:
-    """Build what a parsed expression says: names of policies, ``|``, goals and literals, nothing else."""
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return _policy(node.left) | _policy(node.right)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _POLICIES:
-        keywords = {str(word.arg): _value(word.value, str(word.arg)) for word in node.keywords}
-        return _POLICIES[node.func.id](*map(_value, node.args), **keywords)
-    raise ConfigurationError(f"unknown policy {ast.unparse(node)!r}; there is {', '.join(_POLICIES)}")
-
-
-def _value(node: ast.expr, name: str = "") -> Any:
-    """An argument: a literal, a goal, or, for ``by=``, a selector."""
-    if not isinstance(node, ast.Call):
-        return ast.literal_eval(node)
-    from model_checkpoint.analytics.selector_text import goal_of, selector_of
-
-    return selector_of(node) if name == "by" else goal_of(node)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from model_checkpoint.events import Event, EventSink
+from model_checkpoint.monitoring.span import span
 
 __all__ = ["Listeners"]
 
@@ -21,6 +22,7 @@ class Listeners:
     def emit(self, event: Event) -> None:
         for sink in self._sinks:
             try:
-                sink.emit(event)
+                with span("hook"):
+                    sink.emit(event)
             except Exception:  # noqa: BLE001 - of foreign code, see above
                 _log.exception("a listener failed on %s", type(event).__name__)

@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from model_checkpoint.checkpoint.cache import CheckpointCache
+from model_checkpoint.checkpoint.timekeeper import Timekeeper
 from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError, StateError
 from model_checkpoint.events import CheckpointLoaded, CheckpointVerified, Event
 from model_checkpoint.storage.backends import DEFAULT_BACKEND
 from model_checkpoint.storage.checkpoint_dir import read_state, verify_contents
 from model_checkpoint.storage.contents import Contents, checks
+from model_checkpoint.storage.names import component_of
 from model_checkpoint.storage.restore import LoadReport, load_into
 from model_checkpoint.storage.store import Store
 from model_checkpoint.types import CheckpointInfo, VerifyLevel
@@ -28,6 +30,7 @@ class Loader:
         cache: Where to look first, and to leave what was read; None for nowhere.
         emit: Who hears of it.
         found_intact: Is told of each checkpoint of which a load has checked every byte.
+        timekeeper: Measures how long it takes.
     """
 
     def __init__(
@@ -37,11 +40,13 @@ class Loader:
         *,
         emit: Callable[[Event], None],
         found_intact: Callable[[CheckpointInfo], None],
+        timekeeper: Timekeeper,
     ) -> None:
         self._store = store
         self._cache = cache
         self._emit = emit
         self._found_intact = found_intact
+        self._timekeeper = timekeeper
 
     def load(
         self,
@@ -62,18 +67,22 @@ class Loader:
         """
         start = time.perf_counter()
         is_plain_load = str(device) == "cpu" and not mmap
-        state: Any = self._cache.get(checkpoint.digest) if self._cache is not None and is_plain_load else None
-        cached = state is not None
-        if cached and components is not None:
-            state = {name: state[name] for name in _present(components, state, checkpoint)}
-        elif not cached:
-            contents = _part(self._store.open(checkpoint), components, checkpoint)
-            state = read_state(contents, device=device, mmap=mmap, verify=verify)
-            if checks(verify) == "sha256" and components is None:
-                self._found_intact(checkpoint)
-                if is_plain_load:
-                    self.remember(checkpoint, lambda: state)
-        self._emit(CheckpointLoaded(checkpoint, time.perf_counter() - start, cached))
+        with self._timekeeper.use("load", checkpoint) as operation:
+            state: Any = self._cache.get(checkpoint.digest) if self._cache is not None and is_plain_load else None
+            cached = state is not None
+            if cached:
+                operation.drop()  # nothing is read, and throughputs should say how fast something was
+                if components is not None:
+                    state = {name: state[name] for name in _present(components, state, checkpoint)}
+            else:
+                contents = _part(self._store.open(checkpoint), components, checkpoint)
+                operation.nbytes = _nbytes(contents, components)
+                state = read_state(contents, device=device, mmap=mmap, verify=verify)
+                if checks(verify) == "sha256" and components is None:
+                    self._found_intact(checkpoint)
+                    if is_plain_load:
+                        self.remember(checkpoint, lambda: state)
+            self._emit(CheckpointLoaded(checkpoint, time.perf_counter() - start, cached))
         return state
 
     def load_into(
@@ -93,16 +102,18 @@ class Loader:
             IntegrityError: Something is damaged; nothing was changed.
         """
         start = time.perf_counter()
-        contents, check = self._store.open(checkpoint), checks(verify)
-        if check != "none":
-            contents.check_blobs()
-        if checkpoint.backend == DEFAULT_BACKEND:
-            report = load_into(contents, target, check, device=device, strict=strict)
-            if check == "sha256" and not (report.skipped or report.unexpected or report.mismatched):
-                self._found_intact(checkpoint)
-        else:
-            report = _give(read_state(contents, device=device, verify=verify), target, checkpoint, strict=strict)
-        self._emit(CheckpointLoaded(checkpoint, time.perf_counter() - start, cached=False))
+        with self._timekeeper.use("load", checkpoint) as operation:
+            contents, check = self._store.open(checkpoint), checks(verify)
+            if check != "none":
+                contents.check_blobs()
+            if checkpoint.backend == DEFAULT_BACKEND:
+                report = load_into(contents, target, check, device=device, strict=strict)
+                if check == "sha256" and not (report.skipped or report.unexpected or report.mismatched):
+                    self._found_intact(checkpoint)
+            else:
+                report = _give(read_state(contents, device=device, verify=verify), target, checkpoint, strict=strict)
+            operation.nbytes = report.nbytes
+            self._emit(CheckpointLoaded(checkpoint, time.perf_counter() - start, cached=False))
         return report
 
     def verify(self, checkpoint: CheckpointInfo) -> None:
@@ -112,8 +123,9 @@ class Loader:
             IntegrityError: Something is damaged.
         """
         start = time.perf_counter()
-        verify_contents(self._store.open(checkpoint))
-        self._emit(CheckpointVerified(checkpoint, time.perf_counter() - start))
+        with self._timekeeper.use("verify", checkpoint):
+            verify_contents(self._store.open(checkpoint))
+            self._emit(CheckpointVerified(checkpoint, time.perf_counter() - start))
 
     def remember(self, checkpoint: CheckpointInfo, make: Callable[[], Any]) -> None:
         """Leave a copy of a checked state, which ``make`` gives, in the cache."""
@@ -130,6 +142,14 @@ def _part(contents: Contents, components: Sequence[str] | None, checkpoint: Chec
         raise ConfigurationError(f"{checkpoint.ref}, of the backend {checkpoint.backend}, is loaded as a whole")
     state = {name: tree[name] for name in _present(components, tree, checkpoint)}
     return dataclasses.replace(contents, manifest=dataclasses.replace(contents.manifest, state=state))
+
+
+def _nbytes(contents: Contents, components: Sequence[str] | None) -> int:
+    """The size of the files that hold some components, or all."""
+    if components is None:
+        return contents.manifest.nbytes
+    holders = {info: component_of(info.name) for info in contents.manifest.files if info.kind == "tensors"}
+    return sum(info.nbytes for info, shard in holders.items() if shard is not None and shard[0] in components)
 
 
 def _present(components: Sequence[str], state: Any, checkpoint: CheckpointInfo) -> Sequence[str]:

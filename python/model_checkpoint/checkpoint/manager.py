@@ -7,19 +7,27 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from model_checkpoint.analytics.best_model_selector import BestModelSelector, Selection
+from model_checkpoint.analytics.candidates import Candidates
 from model_checkpoint.analytics.collector import COMPACT_EVERY, MetricsCollector
 from model_checkpoint.analytics.compaction import Compactor
+from model_checkpoint.analytics.decision import Decision
+from model_checkpoint.analytics.early_stopping import EarlyStopping, Evaluation
+from model_checkpoint.analytics.finding import find, find_best
 from model_checkpoint.analytics.numbers import as_metrics
+from model_checkpoint.analytics.objective import Objective
 from model_checkpoint.analytics.reader import Metrics, MetricsReader
 from model_checkpoint.analytics.selection import check_mode
 from model_checkpoint.checkpoint.arguments import check_options, checked_alias, checked_part
 from model_checkpoint.checkpoint.cache import CheckpointCache
 from model_checkpoint.checkpoint.cleaning import Janitor
+from model_checkpoint.checkpoint.course import Course
+from model_checkpoint.checkpoint.evaluations import joined_evaluations, read_evaluations
 from model_checkpoint.checkpoint.handle import SaveHandle
 from model_checkpoint.checkpoint.keep import Keep
 from model_checkpoint.checkpoint.listeners import Listeners
@@ -36,6 +44,9 @@ from model_checkpoint.checkpoint.scrub_due import due
 from model_checkpoint.checkpoint.scrub_report import ScrubReport
 from model_checkpoint.checkpoint.signals import StopRequest
 from model_checkpoint.checkpoint.snapshot import SnapshotArena
+from model_checkpoint.checkpoint.starts import note_start, read_starts
+from model_checkpoint.checkpoint.step_decisions import StepDecisions
+from model_checkpoint.checkpoint.timekeeper import Timekeeper
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.database.metric_table import MetricTable
 from model_checkpoint.errors import (
@@ -48,6 +59,8 @@ from model_checkpoint.errors import (
     StorageError,
 )
 from model_checkpoint.events import EventSink, RetentionFailed, RunResumed, SaveSkipped
+from model_checkpoint.monitoring.monitor import PerformanceMonitor
+from model_checkpoint.monitoring.report import PerformanceReport
 from model_checkpoint.storage.backends import get_backend
 from model_checkpoint.storage.names import check_step
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo, Mode, VerifyLevel
@@ -71,12 +84,14 @@ class CheckpointManager:
     Args:
         root: The store's directory; created if it does not exist.
         experiment: Which experiment; created if it does not exist.
-        monitor: The metric that says which checkpoint is best; None for what the experiment has.
-        mode: Whether less (``"min"``) or more (``"max"``) of it is better.
+        monitor: What says which checkpoint is best: a metric, or a `BestModelSelector` that weighs several of them or
+            sets conditions. None for what the experiment has.
+        mode: Whether less (``"min"``) or more (``"max"``) of the metric is better; a selector says so itself.
         config: What the experiment was made with, as JSON values: hyperparameters, paths, versions. Experiments are
             compared by it. None leaves what is stored.
         keep: What to keep after each save; None keeps everything.
-        save_when: What `should_save` answers.
+        save_when: What `should_save` answers, and so when `step` saves.
+        stop_when: What `should_stop` answers.
         backend: Name of the storage backend; ``"safetensors"``, ``"pytorch"``, or one registered by
             `register_backend`.
         verify_writes: Whether a save reads every byte back from the device, around the page cache, before the
@@ -92,6 +107,8 @@ class CheckpointManager:
         progress: Whether to show progress on standard error; ``"auto"``: if that is a terminal.
         sinks: Further listeners to events; see `model_checkpoint.events`.
         trash_for_s: For how many seconds a removed checkpoint can be restored.
+        performance: Measures where the time of saves, loads and verifications goes. None for one of the manager's own,
+            which keeps sums and notes each operation in the store, for ``mckpt perf``.
 
     Raises:
         ConfigurationError: An argument makes no sense.
@@ -104,11 +121,12 @@ class CheckpointManager:
         root: str | os.PathLike[str] = "runs",
         *,
         experiment: str = "default",
-        monitor: str | None = None,
+        monitor: str | BestModelSelector | None = None,
         mode: Mode = "min",
         config: Mapping[str, object] | None = None,
         keep: Keep | None = None,
         save_when: SaveWhen | None = None,
+        stop_when: EarlyStopping | None = None,
         backend: str = "safetensors",
         verify_writes: bool = False,
         when_busy: Literal["wait", "skip"] = "wait",
@@ -118,29 +136,39 @@ class CheckpointManager:
         progress: bool | Literal["auto"] = "auto",
         sinks: Sequence[EventSink] = (),
         trash_for_s: float = 0.0,
+        performance: PerformanceMonitor | None = None,
     ) -> None:
         check_options(when_busy=when_busy, on_sigterm=on_sigterm, trash_for_s=trash_for_s, keep=keep)
-        check_mode(mode)
+        goal = _objective(monitor, check_mode(mode))
         get_backend(backend)
-        self._keep, self._save_when, self._when_busy, self._on_sigterm = keep, save_when, when_busy, on_sigterm
+        self._keep, self._when_busy, self._on_sigterm = keep, when_busy, on_sigterm
         self._progress = Progress(progress)
         self._emit = Listeners((self._progress, *sinks)).emit
         self._parts: dict[str, Any] = {}
         self._resumed_from: str | None = None
         arena = SnapshotArena(memory_budget_bytes)
         with ExitStack() as opened:
-            self._workspace, self._experiment = _open(root, experiment, monitor, mode, keep, config)
+            self._workspace, self._experiment = _open(root, experiment, goal, keep, config)
             opened.callback(self._workspace.close)
             opened.callback(arena.close)
             for policy in (keep, save_when):
                 if policy is not None:
                     policy.check(self._experiment.monitor)
+            self._goal = goal or _stored_objective(self._experiment)
             self._stop = StopRequest()
             if on_sigterm is not None:
                 opened.enter_context(self._stop)
             self._opened = opened.pop_all()
         self._remarks = Remarks(self._workspace)
-        self._loader = Loader(self._workspace.store, cache, emit=self._emit, found_intact=self._note_intact)
+        self._monitor = performance or PerformanceMonitor(percentiles=False)
+        timekeeper = self._timekeeper = Timekeeper(self._monitor, self._workspace.store.root, experiment, self._emit)
+        self._loader = Loader(
+            self._workspace.store,
+            cache,
+            emit=self._emit,
+            found_intact=self._note_intact,
+            timekeeper=timekeeper,
+        )
         self._janitor = Janitor(self._workspace, self._emit, timedelta(seconds=trash_for_s))
         points = MetricTable(self._workspace.catalog)
         compactor = Compactor(self._workspace.store.root, points)
@@ -154,10 +182,16 @@ class CheckpointManager:
             backend=backend,
             verify_writes=verify_writes,
             remember=self._loader.remember,
+            goal=self._goal,
             emit=self._emit,
+            timekeeper=timekeeper,
         )
-        self._history: SaveHistory | None = None
-        self._begun_at = utc_now()
+        for name, read in (
+            ("arena_bytes", lambda: arena.nbytes),
+            ("metrics_queued", lambda: self._metrics.queued),
+        ):
+            self._opened.callback(self._monitor.gauge(name, read))
+        self._course = Course(save_when, stop_when, goal=self._goal, past=self._past)
         self._is_closed = False
 
     # --- the run ------------------------------------------------------------------------------------------------------
@@ -200,6 +234,7 @@ class CheckpointManager:
         self.wait()
         checkpoint = self.latest if ref == "latest" else self.info(ref)
         if checkpoint is None:
+            note_start(self._workspace.catalog, self._experiment.name, None)
             return ResumeReport()
         with self._progress.waiting(f"resuming from {checkpoint.ref}"):
             try:
@@ -208,8 +243,8 @@ class CheckpointManager:
                 self._point_to_older(checkpoint, error)
                 raise
         self._resumed_from = checkpoint.id
-        if self._save_when is not None:
-            self._history = self._known_history().after(checkpoint.step, {}, self._begun_at)
+        self._course.resumed(checkpoint.step, partial(self._evaluations, checkpoint.step))
+        note_start(self._workspace.catalog, self._experiment.name, checkpoint)
         self._emit(RunResumed(checkpoint, report.problems))
         return report
 
@@ -245,41 +280,91 @@ class CheckpointManager:
         tags: Mapping[str, str] | None = None,
         first_step: int = 0,
         last_step: int = 2**63 - 1,
+        damaged: Literal["raise", "skip"] = "raise",
     ) -> Metrics:
         """What was logged for the experiment, by whatever process; see `MetricsReader.metrics`.
 
         Raises:
             MetricNotFoundError: Nothing was logged under one of the names.
+            CorruptionError: A segment is damaged or gone, and ``damaged`` is ``"raise"``.
             MissingDependencyError: The extra ``analytics`` is not installed.
         """
         self._enter()
         self._metrics.flush()
-        reader = MetricsReader(self._workspace.store.root, self._workspace.catalog)
-        return reader.metrics(
-            self._experiment.name, *names, split=split, tags=tags, first_step=first_step, last_step=last_step
-        )
+        reader = MetricsReader(self._workspace.store.root, self._workspace.catalog, damaged=damaged)
+        with self._timekeeper.query():
+            return reader.metrics(
+                self._experiment.name, *names, split=split, tags=tags, first_step=first_step, last_step=last_step
+            )
 
-    def should_save(self, step: int, metrics: Mapping[str, Any] | None = None) -> bool:
-        """Whether ``save_when`` asks for a save of this step, or SIGTERM does (``on_sigterm="save"``).
+    @property
+    def performance(self) -> PerformanceReport:
+        """Where the time of this manager's operations went so far. It prints as a table."""
+        return self._monitor.report()
+
+    def step(self, step: int, metrics: Mapping[str, Any] | None = None, /, **named: Any) -> StepDecisions:
+        """Say that a step is done: log what was measured, save if ``save_when`` says so, and ask ``stop_when``.
+
+        The values are those of the series that `log` writes, of the checkpoint, and of the decisions.
+
+        Args:
+            step: Which.
+            metrics: What was measured, by name.
+            named: The same, as keywords.
+
+        Returns:
+            What was decided, and why: ``if ckpts.step(step, loss=loss).stop: break``.
+
+        Raises:
+            ConfigurationError: A value is no number, or nothing is tracked.
+            SaveError: An earlier save failed.
+            SystemExit: As `save`.
+        """
+        values = as_metrics({**(metrics or {}), **named})
+        if values:
+            self.log(step, values)
+        save = self.should_save(step, values) if self._saves_by_itself else Decision(False, ("no policy says so",))
+        handle = self.save(step, metrics=values) if save else None
+        stop = self.should_stop(step, values) if self._stops_by_itself else Decision(False, ("no rule says so",))
+        return StepDecisions(save, stop, handle)
+
+    def should_save(self, step: int, metrics: Mapping[str, Any] | None = None) -> Decision:
+        """Whether ``save_when`` asks for a save of this step, or SIGTERM does (``on_sigterm="save"``), and why.
+
+        Ask at every step: how long steps take beside a save is part of what it costs.
 
         Raises:
             ConfigurationError: The manager has no ``save_when``.
         """
         self._enter()
         if self.stopping and self._on_sigterm == "save":
-            return True
-        if self._save_when is None:
-            raise ConfigurationError("should_save() needs a policy: give the manager save_when")
-        settings = self._experiment
-        reasons = self._save_when.should_save(
-            self._known_history(),
-            step,
-            as_metrics(metrics or {}),
-            utc_now(),
-            monitor=settings.monitor,
-            mode=settings.mode or "min",
+            return Decision(True, ("SIGTERM came",))
+        return self._course.should_save(
+            step, as_metrics(metrics or {}), is_saving=self._saver.slot.busy, notice_at=self._stop.at
         )
-        return bool(reasons)
+
+    def should_stop(self, step: int, metrics: Mapping[str, Any] | None = None) -> Decision:
+        """Whether ``stop_when`` says that training is at its end, or SIGTERM came (``on_sigterm="flag"``), and why.
+
+        A step without any of the rule's metrics is no evaluation. After `resume`, the evaluations until then count:
+        those that were logged, and those that checkpoints have.
+
+        Raises:
+            ConfigurationError: The manager has no ``stop_when``.
+            MetricNotFoundError: No evaluation has one of the rule's metrics.
+        """
+        self._enter()
+        if self.stopping and self._on_sigterm == "flag":
+            return Decision(True, ("SIGTERM came",))
+        return self._course.should_stop(step, as_metrics(metrics or {}))
+
+    @property
+    def overhead(self) -> float:
+        """What saves have cost this run so far, as a share of its time: waiting, and slower steps beside them.
+
+        It is known with ``save_when``, and zero without.
+        """
+        return self._course.history.overhead(utc_now()) if self._course.saves else 0.0
 
     @property
     def stopping(self) -> bool:
@@ -342,9 +427,7 @@ class CheckpointManager:
                 return SaveHandle.skipped(step)
             self.wait()
         handle = self._saver.save(request, self._after_save, began_at=began_at, block=block or is_last)
-        if self._save_when is not None:
-            wait = timedelta(seconds=time.perf_counter() - began_at)
-            self._history = self._known_history().after(step, request.metrics, utc_now(), wait=wait)
+        self._course.saved(step, request.metrics, time.perf_counter() - began_at)
         if block or is_last:
             handle.result()
         if is_last:
@@ -382,7 +465,7 @@ class CheckpointManager:
         """Bring a removed checkpoint back from the trash."""
         self._enter()
         states = (CheckpointState.TRASHED,)
-        found = self._workspace.catalog.resolve(ref, self._experiment.name, states=states)
+        found = find(self._workspace.catalog, ref, self._experiment.name, states=states)
         return self._janitor.restore(found.id)
 
     # --- finding ------------------------------------------------------------------------------------------------------
@@ -398,7 +481,7 @@ class CheckpointManager:
 
     @property
     def monitor(self) -> str | None:
-        """The metric that says which checkpoint is best."""
+        """The metric that says which checkpoint is best; the first one, if several do."""
         return self._experiment.monitor
 
     @property
@@ -411,13 +494,28 @@ class CheckpointManager:
     def best(self) -> CheckpointInfo | None:
         """The best one by the experiment's monitor that is durable now; None without monitor or values.
 
-        NaN is never the best.
+        NaN is never the best. Values that are attached later count as soon as they are there.
         """
         self._enter()
-        settings = self._experiment
-        if settings.monitor is None:
-            return None
-        return self._workspace.catalog.best(settings.name, settings.monitor, settings.mode or "min")
+        return None if self._goal is None else find_best(self._workspace.catalog, self._experiment.name, self._goal)
+
+    def rank(self, by: BestModelSelector | None = None, *, limit: int | None = None) -> tuple[Selection, ...]:
+        """The checkpoints that can be the best, best first, each with the reason why it has its place.
+
+        Args:
+            by: What to rank by; None for what the experiment monitors.
+            limit: How many; None for all.
+
+        Raises:
+            ConfigurationError: Nothing says which is the best.
+            MetricNotFoundError: No checkpoint has a value for one of the metrics.
+        """
+        self._enter()
+        selector = by or (None if self._goal is None else self._goal.as_selector())
+        if selector is None:
+            raise ConfigurationError("rank() needs to know what is best: give it a selector, or the manager a monitor")
+        columns = self._workspace.catalog.columns(self._experiment.name, selector.metrics)
+        return selector.rank(Candidates.of_columns(columns), limit=limit)
 
     def list(self) -> tuple[CheckpointInfo, ...]:
         """All checkpoints of the experiment that are durable now, newest first."""
@@ -435,7 +533,7 @@ class CheckpointManager:
             CheckpointNotFoundError: There is none, or more than one; it names what there is instead.
         """
         self.wait()
-        return self._workspace.catalog.resolve(ref, self._experiment.name)
+        return find(self._workspace.catalog, ref, self._experiment.name)
 
     def load(
         self,
@@ -549,7 +647,10 @@ class CheckpointManager:
 
     def attach_metrics(self, ref: str | int, **metrics: Any) -> CheckpointInfo:
         """Give a checkpoint values that were measured after it was saved; they count as those given to `save`."""
-        return self._remarks.attach_metrics(self.info(ref), as_metrics(metrics))
+        values = as_metrics(metrics)
+        found = self._remarks.attach_metrics(self.info(ref), values)
+        self._course.learned(values)
+        return found
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -607,14 +708,28 @@ class CheckpointManager:
             raise ConfigurationError("nothing to save: track() the parts of the run first")
         return self._parts
 
-    def _known_history(self) -> SaveHistory:
-        if self._history is None:
-            checkpoints = self._workspace.catalog.list(self._experiment.name)
-            self._history = SaveHistory.of(checkpoints, begun_at=self._begun_at)
-        return self._history
+    @property
+    def _saves_by_itself(self) -> bool:
+        return self._course.saves or (self.stopping and self._on_sigterm == "save")
+
+    @property
+    def _stops_by_itself(self) -> bool:
+        return self._course.stops or (self.stopping and self._on_sigterm == "flag")
+
+    def _past(self, begun_at: datetime) -> SaveHistory:
+        catalog, name = self._workspace.catalog, self._experiment.name
+        return SaveHistory.of(catalog.list(name), begun_at=begun_at, starts=read_starts(catalog, name))
+
+    def _evaluations(self, last_step: int) -> Sequence[Evaluation]:
+        """What was evaluated until a step, by the metrics that say when to stop."""
+        names, catalog = self._course.evaluated, self._workspace.catalog
+        saved = {info.step: info.metrics for info in reversed(catalog.list(self._experiment.name))}
+        reader = MetricsReader(self._workspace.store.root, catalog)
+        logged = read_evaluations(reader, self._experiment.name, names, last_step)
+        return joined_evaluations(saved, logged, names, last_step)
 
     def _plan(self, keep: Keep) -> RetentionPlan:
-        return self._janitor.plan(self._experiment, keep, resumed_from=self._resumed_from)
+        return self._janitor.plan(self._experiment, keep, goal=self._goal, resumed_from=self._resumed_from)
 
     def _after_save(self) -> None:
         """What follows a save, in its thread. Nothing here can fail it any more: errors are told as events."""
@@ -645,23 +760,46 @@ EnhancedCheckpointManager = CheckpointManager
 def _open(
     root: str | os.PathLike[str],
     experiment: str,
-    monitor: str | None,
-    mode: Mode,
+    goal: Objective | None,
     keep: Keep | None,
     config: Mapping[str, object] | None,
 ) -> tuple[Workspace, ExperimentInfo]:
     """Open the store and join the experiment; a catalog that turns out to be damaged only then is rebuilt."""
     workspace = Workspace.open(root)
-    text = None if keep is None else str(keep)
+    join = partial(
+        workspace.join,
+        experiment,
+        monitor=None if goal is None else goal.metric,
+        mode="min" if goal is None else goal.mode,
+        criterion=None if goal is None or goal.selector is None else str(goal.selector),
+        keep=None if keep is None else str(keep),
+        config=config,
+    )
     try:
         try:
-            return workspace, workspace.join(experiment, monitor=monitor, mode=mode, keep=text, config=config)
+            return workspace, join()
         except CatalogDamagedError:
             workspace.repair()
-            return workspace, workspace.join(experiment, monitor=monitor, mode=mode, keep=text, config=config)
+            return workspace, join()
     except BaseException:
         workspace.close()
         raise
+
+
+def _objective(monitor: str | BestModelSelector | None, mode: Mode) -> Objective | None:
+    """What a manager was told."""
+    if monitor is None or isinstance(monitor, str):
+        return None if monitor is None else Objective(monitor, mode)
+    return Objective.by(monitor)
+
+
+def _stored_objective(experiment: ExperimentInfo) -> Objective | None:
+    """What the experiment was told before."""
+    try:
+        return Objective.of(experiment)
+    except ConfigurationError as error:
+        _log.warning("which checkpoint of %s is the best is not known here: %s", experiment.name, error)
+        return None
 
 
 def _stored_policy(experiment: ExperimentInfo) -> Keep:

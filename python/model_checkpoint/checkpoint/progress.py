@@ -40,7 +40,7 @@ def _saved(event: CheckpointSaved) -> str:
         format_size(info.nbytes),
         f"{format_size(info.nbytes / max(event.seconds, 1e-9))}/s",
     ]
-    if event.best and event.monitor is not None:
+    if event.best and event.monitor is not None and event.monitor in info.metrics:
         parts.append(f"new best ({info.metrics[event.monitor]:.4g})")
     return " · ".join(parts)
 

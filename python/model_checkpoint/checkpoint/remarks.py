@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
+from model_checkpoint.analytics.numbers import has_utf8
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.database.refs import check_alias
 from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError
@@ -165,4 +166,6 @@ def check_tags(tags: Mapping[Any, Any]) -> Mapping[str, str]:
     for key, value in tags.items():
         if not isinstance(key, str) or not key or not isinstance(value, str):
             raise ConfigurationError(f"a tag is text by name, not {value!r:.40} by {key!r:.40}")
+        if not has_utf8(key) or not has_utf8(value):
+            raise ConfigurationError(f"the tag {key!a:.40} has a surrogate, which has no UTF-8")
     return tags

@@ -8,17 +8,32 @@ They are asked (`model_checkpoint.CheckpointManager.should_save`), never act by 
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from model_checkpoint.analytics.save_interval import daly_interval, mean_time_between_failures, within_budget
+from model_checkpoint.analytics.decision import Decision
+from model_checkpoint.analytics.objective import Objective
+from model_checkpoint.analytics.save_interval import (
+    RunStart,
+    daly_interval,
+    mean_time_between_failures,
+    within_budget,
+)
 from model_checkpoint.analytics.selection import check_mode
+from model_checkpoint.checkpoint.policy_text import parse_policies
 from model_checkpoint.errors import ConfigurationError
 from model_checkpoint.types import CheckpointInfo, Mode
+from model_checkpoint.utils.duration import format_duration
+from model_checkpoint.utils.short_number import short_number
+
+if TYPE_CHECKING:  # numpy
+    from model_checkpoint.analytics.best_model_selector import BestModelSelector
 
 __all__ = ["Moment", "SaveHistory", "SaveWhen"]
 
@@ -36,8 +51,10 @@ class SaveHistory:
         lowest: The least value of each metric among the experiment's checkpoints.
         highest: The greatest one.
         begun_at: When this run began (UTC); None: with ``last_at``.
-        waited: How long training has waited for saves in this run.
-        waits: How long for each of the last five.
+        saved_at: When this run saved last (UTC); None if it has not.
+        metrics: What is known of each of the experiment's checkpoints, oldest first.
+        waited: What saves have cost training in this run: waiting, and steps that were slower beside them.
+        waits: The same of each of the last five.
         between_failures: The mean time between two failures of the experiment so far; None before the first one.
     """
 
@@ -46,39 +63,59 @@ class SaveHistory:
     lowest: Mapping[str, float] = field(default_factory=lambda: _NO_METRICS)
     highest: Mapping[str, float] = field(default_factory=lambda: _NO_METRICS)
     begun_at: datetime | None = None
+    saved_at: datetime | None = None
+    metrics: tuple[Mapping[str, float], ...] = ()
     waited: timedelta = timedelta()
     waits: tuple[timedelta, ...] = ()
     between_failures: timedelta | None = None
 
     @property
     def next_wait(self) -> timedelta:
-        """How long training is going to wait for the next save: the median of the last ones, nothing if unknown."""
+        """What the next save is going to cost: the median of the last ones, nothing if unknown."""
         return sorted(self.waits)[len(self.waits) // 2] if self.waits else timedelta()
 
+    @property
+    def dearest_wait(self) -> timedelta:
+        """The most that the next save is going to cost, as far as the last ones tell."""
+        return max(self.waits, default=timedelta())
+
     @classmethod
-    def of(cls, checkpoints: Iterable[CheckpointInfo], *, begun_at: datetime) -> SaveHistory:
-        """The history of a run that begins now in an experiment that has these checkpoints."""
-        known = tuple(checkpoints)
-        between_failures = mean_time_between_failures(known)
+    def of(
+        cls, checkpoints: Iterable[CheckpointInfo], *, begun_at: datetime, starts: Sequence[RunStart] = ()
+    ) -> SaveHistory:
+        """The history of a run that begins now in an experiment that has these checkpoints, and its starts."""
+        known = sorted(checkpoints, key=lambda checkpoint: checkpoint.seq)
+        between_failures = mean_time_between_failures(starts, now=begun_at)
         history = cls(last_at=begun_at, begun_at=begun_at, between_failures=between_failures)
-        for checkpoint in known:
-            history = history._with_metrics(checkpoint.metrics)
-        return history
+        return history.knowing(*(checkpoint.metrics for checkpoint in known))
 
     def after(
         self, step: int, metrics: Mapping[str, float], at: datetime, *, wait: timedelta | None = None
     ) -> SaveHistory:
         """The history once a save of ``step`` has begun, for which training waited so long; None: it did not save."""
-        saved = replace(self._with_metrics(metrics), last_step=step, last_at=at)
+        saved = replace(self.knowing(metrics), last_step=step, last_at=at)
         if wait is None:
             return saved
-        return replace(saved, waited=self.waited + wait, waits=(*self.waits, wait)[-_RECENT:])
+        return replace(saved, saved_at=at, waited=self.waited + wait, waits=(*self.waits, wait)[-_RECENT:])
 
-    def _with_metrics(self, metrics: Mapping[str, float]) -> SaveHistory:
-        numbers = {name: value for name, value in metrics.items() if not math.isnan(value)}
-        lowest = {name: min(value, self.lowest.get(name, value)) for name, value in numbers.items()}
-        highest = {name: max(value, self.highest.get(name, value)) for name, value in numbers.items()}
-        return replace(self, lowest={**self.lowest, **lowest}, highest={**self.highest, **highest})
+    def slowed(self, by: timedelta) -> SaveHistory:
+        """The history once it is known by how much the last save has slowed down the steps beside it."""
+        if not self.waits:
+            return self
+        return replace(self, waited=self.waited + by, waits=(*self.waits[:-1], self.waits[-1] + by))
+
+    def overhead(self, now: datetime) -> float:
+        """The share of the run's time that saves have cost."""
+        elapsed = (now - (self.begun_at or self.last_at)).total_seconds()
+        return self.waited.total_seconds() / elapsed if elapsed > 0 else 0.0
+
+    def knowing(self, *metrics: Mapping[str, float]) -> SaveHistory:
+        """The history once there are these values, of a checkpoint each."""
+        lowest, highest = dict(self.lowest), dict(self.highest)
+        for name, value in ((name, value) for one in metrics for name, value in one.items() if not math.isnan(value)):
+            lowest[name] = min(value, lowest.get(name, value))
+            highest[name] = max(value, highest.get(name, value))
+        return replace(self, lowest=lowest, highest=highest, metrics=(*self.metrics, *filter(None, metrics)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +126,15 @@ class Moment:
         step: The step that training has reached.
         metrics: What is known of it.
         at: The time (UTC).
-        monitor: The experiment's metric.
-        mode: Whether less or more of it is better.
+        goal: What makes a checkpoint the best, if the experiment says so.
+        notice_at: When notice came that the process is going to be ended (UTC), or None.
     """
 
     step: int
     metrics: Mapping[str, float]
     at: datetime
-    monitor: str | None = None
-    mode: Mode = "min"
+    goal: Objective | None = None
+    notice_at: datetime | None = None
 
 
 class SaveWhen(ABC):
@@ -123,7 +160,8 @@ class SaveWhen(ABC):
     def improved(metric: str | None = None, mode: Mode | None = None, *, min_delta: float = 0.0) -> SaveWhen:
         """When a metric is better than in every checkpoint so far, by more than ``min_delta``.
 
-        Without a metric: the manager's ``monitor`` and ``mode``. NaN and missing values are no improvement.
+        Without a metric: when it would be the best by the manager's ``monitor``, a criterion over several metrics
+        included (then without ``min_delta``). NaN and missing values are no improvement.
         """
         if not (math.isfinite(min_delta) and min_delta >= 0):
             raise ConfigurationError(f"improved(min_delta={min_delta!r}): must be a number of at least 0")
@@ -131,9 +169,10 @@ class SaveWhen(ABC):
 
     @staticmethod
     def budget(share: float) -> SaveWhen:
-        """As often as possible while training waits for saves no more than a share of its time: 0.02 is 2 %.
+        """As often as possible while saves cost training no more than a share of its time: 0.02 is 2 %.
 
-        What the next save takes is expected from the last ones; the first one, which measures it, is due at once.
+        That is how long training waits for them, and by how much it is slower while they are written. The next save is
+        expected to cost as much as the dearest of the last five; the first one, which measures it, is due at once.
         """
         if not 0 < share < 1:
             raise ConfigurationError(f"budget({share!r}): must be a number between 0 and 1")
@@ -152,6 +191,20 @@ class SaveWhen(ABC):
         if mtbf_hours is not None and not 0 < mtbf_hours < math.inf:
             raise ConfigurationError(f"young_daly(mtbf_hours={mtbf_hours!r}): must be a number above 0")
         return _YoungDaly(mtbf_hours)
+
+    @staticmethod
+    def notified() -> SaveWhen:
+        """Once when notice came that the process is going to be ended: SIGTERM, with the manager's ``on_sigterm``."""
+        return _Notified()
+
+    @staticmethod
+    def parse(text: str) -> SaveWhen:
+        """Read ``"every(steps=500) | improved()"``, as ``str`` gives it.
+
+        Raises:
+            ConfigurationError: The text is not a policy.
+        """
+        return functools.reduce(SaveWhen.__or__, parse_policies(text, _POLICIES, example="every(steps=500)"))
 
     def __or__(self, other: SaveWhen) -> SaveWhen:
         if not isinstance(other, SaveWhen):
@@ -174,22 +227,8 @@ class SaveWhen(ABC):
                 part.check(monitor)
 
     @abstractmethod
-    def is_due(self, history: SaveHistory, moment: Moment) -> bool:
-        """Whether this step is to be saved."""
-
-    def should_save(
-        self,
-        history: SaveHistory,
-        step: int,
-        metrics: Mapping[str, float],
-        now: datetime,
-        *,
-        monitor: str | None = None,
-        mode: Mode = "min",
-    ) -> tuple[str, ...]:
-        """The parts by which this step is to be saved; empty if by none."""
-        moment = Moment(step, metrics, now, monitor, mode)
-        return tuple(str(part) for part in self.parts if part.is_due(history, moment))
+    def decide(self, history: SaveHistory, moment: Moment) -> Decision:
+        """Whether a step is to be saved, and why or why not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +238,14 @@ class _EverySteps(SaveWhen):
     def __str__(self) -> str:
         return f"every(steps={self.steps})"
 
-    def is_due(self, history: SaveHistory, moment: Moment) -> bool:
+    def decide(self, history: SaveHistory, moment: Moment) -> Decision:
         last = history.last_step or 0
         # A step before the last one means that the loop started again: only its own multiples count.
-        return moment.step // self.steps > (last // self.steps if last <= moment.step else 0)
+        passed = last // self.steps if last <= moment.step else 0
+        reached = moment.step // self.steps
+        if reached > passed:
+            return Decision(True, (f"{self}: step {moment.step} has reached {reached * self.steps}",))
+        return Decision(False, (f"{self}: due at step {(reached + 1) * self.steps}",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +253,10 @@ class _EveryMinutes(SaveWhen):
     minutes: float
 
     def __str__(self) -> str:
-        return f"every(minutes={self.minutes:g})"
+        return f"every(minutes={short_number(self.minutes)})"
 
-    def is_due(self, history: SaveHistory, moment: Moment) -> bool:
-        return (moment.at - history.last_at).total_seconds() >= 60 * self.minutes
+    def decide(self, history: SaveHistory, moment: Moment) -> Decision:
+        return _after(self, history, moment, timedelta(minutes=self.minutes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,21 +266,46 @@ class _Improved(SaveWhen):
     min_delta: float
 
     def __str__(self) -> str:
-        return f"improved({self.metric or ''})"
+        metric = [] if self.metric is None else [repr(self.metric)]
+        mode = [] if self.mode is None else [f"mode={self.mode!r}"]
+        min_delta = [f"min_delta={short_number(self.min_delta)}"] if self.min_delta else []
+        return f"improved({', '.join([*metric, *mode, *min_delta])})"
 
     def check(self, monitor: str | None) -> None:
         if self.metric is None and monitor is None:
             raise ConfigurationError("improved() needs a metric: give it one, or give the manager a monitor")
 
-    def is_due(self, history: SaveHistory, moment: Moment) -> bool:
-        self.check(moment.monitor)
-        metric = self.metric or str(moment.monitor)
+    def decide(self, history: SaveHistory, moment: Moment) -> Decision:
+        goal = moment.goal
+        self.check(None if goal is None else goal.metric)
+        if self.metric is None and goal is not None and goal.selector is not None:
+            return self._by_criterion(goal.selector, history, moment)
+        metric = self.metric or ("" if goal is None else goal.metric)
+        mode = self.mode or ("min" if goal is None or self.metric not in (None, goal.metric) else goal.mode)
         value = moment.metrics.get(metric, math.nan)
         if math.isnan(value):
-            return False
-        if (self.mode or moment.mode) == "min":
-            return metric not in history.lowest or value < history.lowest[metric] - self.min_delta
-        return metric not in history.highest or value > history.highest[metric] + self.min_delta
+            return Decision(False, (f"{self}: there is no number for {metric}",))
+        best = (history.lowest if mode == "min" else history.highest).get(metric)
+        if best is None:
+            return Decision(True, (f"{self}: {metric} {value:.6g} is the first",))
+        is_better = value < best - self.min_delta if mode == "min" else value > best + self.min_delta
+        return Decision(is_better, (f"{self}: {metric} {value:.6g}, the best so far {best:.6g}",))
+
+    def _by_criterion(self, selector: BestModelSelector, history: SaveHistory, moment: Moment) -> Decision:
+        from model_checkpoint.analytics.candidates import Candidates
+
+        if self.min_delta:
+            raise ConfigurationError(f"{self}: min_delta is for one metric, not for {selector}")
+        names = selector.metrics
+        missing = [name for name in names if math.isnan(moment.metrics.get(name, math.nan))]
+        if missing:
+            return Decision(False, (f"{self}: there is no number for {', '.join(missing)}",))
+        known = (*history.metrics, moment.metrics)
+        rows = [("", 0, seq, *(metrics.get(name) for name in names)) for seq, metrics in enumerate(known)]
+        first = selector.rank(Candidates.of_rows(rows, names), limit=1)
+        if first and first[0].seq == len(known) - 1:
+            return Decision(True, (f"{self}: {first[0].why}",))
+        return Decision(False, (f"{self}: not the best by {selector}",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,11 +313,12 @@ class _Budget(SaveWhen):
     share: float
 
     def __str__(self) -> str:
-        return f"budget({self.share:g})"
+        return f"budget({short_number(self.share)})"
 
-    def is_due(self, history: SaveHistory, moment: Moment) -> bool:
+    def decide(self, history: SaveHistory, moment: Moment) -> Decision:
         elapsed = moment.at - (history.begun_at or history.last_at)
-        return within_budget(self.share, elapsed=elapsed, waited=history.waited, next_wait=history.next_wait).answer
+        found = within_budget(self.share, elapsed=elapsed, waited=history.waited, next_wait=history.dearest_wait)
+        return Decision(found.answer, tuple(f"{self}: {reason}" for reason in found.reasons))
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,14 +326,27 @@ class _YoungDaly(SaveWhen):
     mtbf_hours: float | None
 
     def __str__(self) -> str:
-        return "young_daly()" if self.mtbf_hours is None else f"young_daly(mtbf_hours={self.mtbf_hours:g})"
+        return "young_daly()" if self.mtbf_hours is None else f"young_daly(mtbf_hours={short_number(self.mtbf_hours)})"
 
-    def is_due(self, history: SaveHistory, moment: Moment) -> bool:
+    def decide(self, history: SaveHistory, moment: Moment) -> Decision:
         if not history.waits:
-            return True
+            return Decision(True, (f"{self}: what a save costs is not known yet",))
         stated = None if self.mtbf_hours is None else timedelta(hours=self.mtbf_hours)
         between = stated or history.between_failures or timedelta(days=1)
-        return moment.at - history.last_at >= daly_interval(history.next_wait, between)
+        return _after(self, history, moment, daly_interval(history.next_wait, between))
+
+
+@dataclass(frozen=True, slots=True)
+class _Notified(SaveWhen):
+    def __str__(self) -> str:
+        return "notified()"
+
+    def decide(self, history: SaveHistory, moment: Moment) -> Decision:
+        if moment.notice_at is None:
+            return Decision(False, (f"{self}: nothing says that the process is going to be ended",))
+        if history.saved_at is not None and history.saved_at >= moment.notice_at:
+            return Decision(False, (f"{self}: saved since notice came",))
+        return Decision(True, (f"{self}: the process is going to be ended",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,5 +360,21 @@ class _Any(SaveWhen):
     def parts(self) -> tuple[SaveWhen, ...]:
         return self.members
 
-    def is_due(self, history: SaveHistory, moment: Moment) -> bool:
-        return any(member.is_due(history, moment) for member in self.members)
+    def decide(self, history: SaveHistory, moment: Moment) -> Decision:
+        """Yes with the reasons of those that say so; no with those of all."""
+        found = [member.decide(history, moment) for member in self.members]
+        answer = any(found)
+        reasons = tuple(reason for one in found if one.answer is answer for reason in one.reasons)
+        return Decision(answer, reasons)
+
+
+def _after(policy: SaveWhen, history: SaveHistory, moment: Moment, interval: timedelta) -> Decision:
+    """Whether the last save, or the beginning of the run, is so long ago."""
+    ago, wanted = (moment.at - history.last_at).total_seconds(), interval.total_seconds()
+    return Decision(ago >= wanted, (f"{policy}: {format_duration(max(ago, 0.0))} of {format_duration(wanted)}",))
+
+
+_POLICIES: dict[str, Callable[..., SaveWhen]] = {
+    "every": SaveWhen.every, "improved": SaveWhen.improved, "budget": SaveWhen.budget,
+    "young_daly": SaveWhen.young_daly, "notified": SaveWhen.notified,
+}  # fmt: skip

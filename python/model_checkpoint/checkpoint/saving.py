@@ -20,11 +20,16 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from model_checkpoint.analytics.finding import find_best
+from model_checkpoint.analytics.objective import Objective
 from model_checkpoint.checkpoint.handle import SaveHandle, SaveSlot
 from model_checkpoint.checkpoint.remarks import Remarks
 from model_checkpoint.checkpoint.snapshot import SnapshotArena, state_of
+from model_checkpoint.checkpoint.timekeeper import Timekeeper
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.events import CheckpointSaved, Event, SaveFailed, SaveStarted
+from model_checkpoint.monitoring.operation import Operation
+from model_checkpoint.monitoring.span import span, spanned
 from model_checkpoint.storage.annotations import Annotation, with_annotation
 from model_checkpoint.storage.backends import DEFAULT_BACKEND, get_backend
 from model_checkpoint.storage.commit import Draft
@@ -73,8 +78,10 @@ class Saver:
         arena: Memory for snapshots.
         backend: Name of the storage backend.
         verify_writes: Whether to read every byte back from the device before a checkpoint appears.
+        goal: What makes a checkpoint the best, or None.
         remember: Is given each new checkpoint and a function that makes its state, before the memory is reused.
         emit: Who hears of it.
+        timekeeper: Measures how long it takes.
     """
 
     def __init__(
@@ -85,8 +92,10 @@ class Saver:
         arena: SnapshotArena,
         backend: str,
         verify_writes: bool,
+        goal: Objective | None,
         remember: Callable[[CheckpointInfo, Callable[[], Any]], None],
         emit: Callable[[Event], None],
+        timekeeper: Timekeeper,
     ) -> None:
         self.slot = SaveSlot()
         self._workspace = workspace
@@ -94,8 +103,10 @@ class Saver:
         self._arena = arena
         self._backend = backend
         self._verify_writes = verify_writes
+        self._goal = goal
         self._remember = remember
         self._emit = emit
+        self._timekeeper = timekeeper
 
     def save(self, request: SaveRequest, follow_up: Callable[[], None], *, began_at: float, block: bool) -> SaveHandle:
         """Begin a save, once the one before has ended.
@@ -112,32 +123,39 @@ class Saver:
             RuntimeError: A device failed while tensors were copied from it: the framework's error.
         """
         self.slot.wait()  # for the arena
-        flat = flatten(dict(request.state))
-        tensors: list[StagedFile] = [*component_files(flat)]
-        background = not block and self._arena.has_room(tensors)
-        if background:
-            tensors = self._arena.take(tensors)
-        draft = self._draft(request, flat.tree, tensors)
-        stall_s = time.perf_counter() - began_at
-        nbytes = sum(file.nbytes for file in draft.files)
-        self._emit(SaveStarted(draft.experiment, draft.step, nbytes, background))
+        operation = self._timekeeper.save(request.step, began_at=began_at)
+        operation.spent("wait", time.perf_counter() - began_at)
+        with operation.guard(), operation.part(), span("snapshot"):
+            flat = flatten(dict(request.state))
+            tensors: list[StagedFile] = [*component_files(flat)]
+            background = not block and self._arena.has_room(tensors)
+            if background:
+                tensors = self._arena.take(tensors)
+            draft = self._draft(request, flat.tree, tensors)
+            stall_s = time.perf_counter() - began_at
+            nbytes = sum(file.nbytes for file in draft.files)
+            self._emit(SaveStarted(draft.experiment, draft.step, nbytes, background))
 
         saved: list[CheckpointInfo] = []
 
         def job() -> CheckpointInfo:
-            saved.append(self._commit(draft, request))
+            with operation.guard(), operation.part():
+                saved.append(self._commit(draft, request))
             return saved[0]
 
         def afterwards() -> None:
             seconds = time.perf_counter() - began_at
             try:
-                self._announce(saved[0], stall_s if background else seconds, seconds, background=background)
+                with operation.part():
+                    self._announce(saved[0], stall_s if background else seconds, seconds, background=background)
+                _conclude(operation, saved[0], stall_s if background else seconds)
                 self._remember(saved[0], lambda: state_of(flat.tree, tensors))
             except Exception:  # noqa: BLE001 - the checkpoint is durable: nothing may report it as failed any more
                 _log.exception("%s is saved, but was not announced", saved[0].ref)
             follow_up()
 
-        return self.slot.start(request.step, job, afterwards, background=background)
+        with operation.guard():
+            return self.slot.start(request.step, job, afterwards, background=background)
 
     def _draft(self, request: SaveRequest, tree: JsonValue, tensors: Sequence[StagedFile]) -> Draft:
         if self._backend != DEFAULT_BACKEND:
@@ -162,15 +180,19 @@ class Saver:
             raise
 
     def _announce(self, checkpoint: CheckpointInfo, stall_s: float, seconds: float, *, background: bool) -> None:
-        best, monitor = self._is_best(checkpoint), self._experiment.monitor
+        best, monitor = self._is_best(checkpoint), None if self._goal is None else self._goal.metric
         self._emit(CheckpointSaved(checkpoint, stall_s, seconds, background, best, monitor))
 
     def _is_best(self, checkpoint: CheckpointInfo) -> bool:
-        monitor = self._experiment.monitor
-        if monitor is None:
+        if self._goal is None:
             return False
-        best = self._workspace.catalog.best(checkpoint.experiment, monitor, self._experiment.mode or "min")
+        best = find_best(self._workspace.catalog, checkpoint.experiment, self._goal)
         return best is not None and best.id == checkpoint.id
+
+
+def _conclude(operation: Operation, checkpoint: CheckpointInfo, stall_s: float) -> None:
+    operation.checkpoint, operation.nbytes, operation.stall_s = checkpoint.ref, checkpoint.nbytes, stall_s
+    operation.finish()
 
 
 class _SaveLog:
@@ -182,9 +204,11 @@ class _SaveLog:
         self._aliases = {} if request.alias is None else {request.alias: utc_now()}
         self._tags = request.tags
 
+    @spanned("catalog")
     def next_seq(self) -> int:
         return self._catalog.next_seq()
 
+    @spanned("catalog")
     def add(self, *infos: CheckpointInfo) -> None:
         for info in infos:
             self._remarks.introduce(info, self._annotation(info))

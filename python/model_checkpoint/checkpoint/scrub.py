@@ -19,11 +19,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from model_checkpoint.analytics.segment_check import read_from_device
 from model_checkpoint.checkpoint.remarks import Remarks
 from model_checkpoint.checkpoint.scrub_due import Due, due, positive
 from model_checkpoint.checkpoint.scrub_journal import Position, ScrubJournal, read_journal, write_journal
 from model_checkpoint.checkpoint.scrub_report import ScrubDamage, ScrubReport
 from model_checkpoint.checkpoint.workspace import Workspace
+from model_checkpoint.database.metric_table import MetricTable
+from model_checkpoint.database.records import SegmentInfo
 from model_checkpoint.errors import (
     CheckpointError,
     CheckpointNotFoundError,
@@ -41,6 +44,7 @@ from model_checkpoint.storage.repair import Diagnosis, Remedy, diagnose, diagnos
 from model_checkpoint.storage.scan import belongs_at, open_at
 from model_checkpoint.types import CheckpointInfo, CheckpointState, FileInfo
 from model_checkpoint.utils.clock import utc_now
+from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.throttle import Throttle
 from model_checkpoint.utils.uncached import is_unreadable
 
@@ -59,11 +63,11 @@ def scrub(
     within_s: float | None = None,
     older_than_s: float | None = None,
 ) -> ScrubReport:
-    """Read the checkpoints of a store from its device, note what is sound, and find, or repair, what is damaged.
+    """Read checkpoints and metrics of a store from its device, note what is sound, find or repair what is damaged.
 
     Args:
         root: The store's directory.
-        refs: Which checkpoints; without any, all of them, the one longest not looked at first.
+        refs: Which checkpoints; without any, all of them, the one longest not looked at first, then all metrics.
         repair: Whether to repair what has a good copy.
         copies: Where to look for good copies, besides the store itself: other stores, directories, files.
         bytes_per_s: How much to read in a second, at most; what a repair moves does not count.
@@ -151,7 +155,7 @@ class Scrubber:
         self._journal = read_journal(workspace.store.root)
         self._unwritten = 0
         self._starts_over = False
-        self._queued = self._checked = self._nbytes = 0
+        self._queued = self._checked = self._segments = self._nbytes = 0
         self._damaged: list[ScrubDamage] = []
         self._skipped: list[str] = []
 
@@ -165,6 +169,7 @@ class Scrubber:
             damaged=tuple(self._damaged),
             skipped=tuple(self._skipped),
             remaining=self._queued - self._checked - len(self._skipped),
+            segments=self._segments,
         )
 
     def run(self, todo: Due) -> ScrubReport:
@@ -183,6 +188,9 @@ class Scrubber:
             for checkpoint in todo.checkpoints:
                 if not self._is_late or not self._nbytes:
                     self._scrub(checkpoint)
+            for segment in todo.segments:
+                if not self._is_late:
+                    self._scrub_segment(segment)
         finally:
             self._write_journal()
         return self.report
@@ -269,7 +277,7 @@ class Scrubber:
             self._settle(place, _hopeless(flaws), problem="interrupted before anybody looked for a good copy")
             raise
         if flaws:
-            if not os.path.lexists(directory):  # where no lock could keep it
+            if not is_present(directory):  # where no lock could keep it
                 raise CheckpointNotFoundError(f"{place.ref} was removed meanwhile", ref=place.ref)
             diagnosis = diagnose(directory, place.path, info, flaws, self._copies)
             course = dataclasses.replace(course, sound=self._settle(place, diagnosis) and was_sound)
@@ -311,6 +319,22 @@ class Scrubber:
                 return
         self._workspace.reconcile(path.partition("/")[0])
         self._scrub(self._workspace.catalog.get(self._workspace.describe(path).id))
+
+    # --- metrics ------------------------------------------------------------------------------------------------------
+
+    def _scrub_segment(self, segment: SegmentInfo) -> None:
+        try:
+            read_from_device(self._workspace.store.root, segment)
+        except (IntegrityError, StorageError) as error:
+            if isinstance(error, StorageError) and not is_unreadable(error):
+                raise
+            if segment not in MetricTable(self._workspace.catalog).segments(segment.experiment):
+                return  # merged into another one meanwhile
+            self._settle(_Place(segment.experiment, segment.path), _hopeless([Flaw(segment.path, str(error))]))
+        self._segments += 1
+        self._nbytes += segment.nbytes
+        self._advance(segment.nbytes)
+        self._throttle.passed(segment.nbytes)
 
     # --- damage -------------------------------------------------------------------------------------------------------
 

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from model_checkpoint.analytics.finding import find
 from model_checkpoint.checkpoint.scrub_journal import read_journal
 from model_checkpoint.checkpoint.scrub_order import scrub_order
 from model_checkpoint.checkpoint.workspace import Workspace
+from model_checkpoint.database.metric_table import MetricTable
+from model_checkpoint.database.records import SegmentInfo
 from model_checkpoint.errors import ConfigurationError
 from model_checkpoint.storage.scan import is_checkpoint_path
 from model_checkpoint.types import CheckpointInfo, CheckpointState
@@ -27,18 +30,22 @@ class Due:
         checkpoints: Those that the catalog knows, in their order.
         strays: Directories, relative to the root, whose manifest is gone or damaged and that the catalog does not know.
         named: Whether somebody has asked for these ones.
+        segments: Files of metrics.
     """
 
     checkpoints: tuple[CheckpointInfo, ...]
     strays: tuple[str, ...] = ()
     named: bool = False
+    segments: tuple[SegmentInfo, ...] = ()
 
     @property
     def nbytes(self) -> int:
         """How many bytes there are to read."""
-        return sum(checkpoint.nbytes for checkpoint in self.checkpoints)
+        checkpoints = sum(checkpoint.nbytes for checkpoint in self.checkpoints)
+        return checkpoints + sum(segment.nbytes for segment in self.segments)
 
     def __len__(self) -> int:
+        """How many checkpoints there are to read."""
         return len(self.checkpoints) + len(self.strays)
 
 
@@ -65,7 +72,7 @@ def due(
     for name in [info.name for info in workspace.catalog.experiments()] if experiment is None else [experiment]:
         workspace.reconcile(name)
     if refs:
-        named = [workspace.catalog.resolve(ref, experiment, states=_STATES) for ref in refs]
+        named = [find(workspace.catalog, ref, experiment, states=_STATES) for ref in refs]
         checkpoints = tuple({info.id: info for info in named}.values())
     else:
         checkpoints = workspace.catalog.list(experiment, states=_STATES)
@@ -77,7 +84,10 @@ def due(
         damaged=journal.damaged,
         under_way=None if journal.position is None else journal.position.id,
     )
-    return Due(ordered, () if refs else _strays(workspace, experiment), named=bool(refs))
+    if refs:
+        return Due(ordered, named=True)
+    segments = MetricTable(workspace.catalog).segments(experiment)
+    return Due(ordered, _strays(workspace, experiment), segments=segments)
 
 
 def _strays(workspace: Workspace, experiment: str | None) -> tuple[str, ...]:

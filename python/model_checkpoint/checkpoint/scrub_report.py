@@ -14,7 +14,8 @@ class ScrubDamage(Flaw):
     """Something damaged, and what became of it.
 
     Attributes:
-        ref: The checkpoint; its path in the store, where not even its manifest tells which it is.
+        ref: The checkpoint; its path in the store, where not even its manifest tells which it is; the experiment, where
+            it is a segment of metrics that is damaged (``file``, relative to the store).
         copy: The file that has a good copy; None if none was found.
         repaired: Whether it was repaired.
         problem: Why it was not; empty where it is that it has no good copy, or that nobody has asked for a repair.
@@ -54,6 +55,7 @@ class ScrubReport:
         damaged: All damage, that repaired now included.
         skipped: Checkpoints that somebody has removed meanwhile.
         remaining: How many checkpoints were due and not reached; the next scrub begins with them.
+        segments: How many segments of metrics were read to the end.
     """
 
     checked: int
@@ -62,6 +64,7 @@ class ScrubReport:
     damaged: tuple[ScrubDamage, ...] = ()
     skipped: tuple[str, ...] = ()
     remaining: int = 0
+    segments: int = 0
 
     @property
     def repaired(self) -> tuple[ScrubDamage, ...]:

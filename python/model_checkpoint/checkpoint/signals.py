@@ -11,10 +11,12 @@ import logging
 import os
 import signal
 import threading
+from datetime import datetime
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from model_checkpoint.errors import ConfigurationError
+from model_checkpoint.utils.clock import utc_now
 
 __all__ = ["StopRequest"]
 
@@ -25,14 +27,19 @@ class StopRequest:
     """Listens to SIGTERM from `install` to `restore`.
 
     Attributes:
-        is_set: Whether the signal came.
+        at: When the signal came (UTC), or None.
     """
 
     def __init__(self) -> None:
-        self.is_set = False
+        self.at: datetime | None = None
         self._previous: Any = signal.SIG_DFL
         self._installed = False
         self._pid = 0
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the signal came."""
+        return self.at is not None
 
     def install(self) -> Self:
         """Begin to listen.
@@ -69,5 +76,5 @@ class StopRequest:
             self.restore()
             signal.raise_signal(number)
             return
-        self.is_set = True
+        self.at = utc_now()
         _log.warning("SIGTERM: the next save will be the last one; once more ends the process at once")

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from types import MappingProxyType, TracebackType
 from typing import Self
 
+from model_checkpoint import _native
 from model_checkpoint.analytics.compaction import Compactor
 from model_checkpoint.checkpoint.facts import ManifestFacts, agrees, is_in_commit_order
 from model_checkpoint.database.catalog import Catalog
@@ -27,10 +28,11 @@ from model_checkpoint.errors import (
     StorageError,
 )
 from model_checkpoint.storage.annotations import Annotation, with_annotation, without_alias
-from model_checkpoint.storage.names import check_experiment, parse_checkpoint_name
+from model_checkpoint.storage.names import check_experiment, is_in_trash, parse_checkpoint_name
 from model_checkpoint.storage.scan import StoreScan, open_at
 from model_checkpoint.storage.store import Store
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo, Mode
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.clock import utc_now
 from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.storage_errors import storage_errors
@@ -123,15 +125,17 @@ class Workspace:
         mode: Mode,
         keep: str | None,
         config: Mapping[str, object] | None = None,
+        criterion: str | None = None,
     ) -> ExperimentInfo:
         """Begin to use an experiment: create it, or change its settings to those given.
 
         Args:
             name: Its name.
-            monitor: Its metric; None leaves metric and mode as they are.
+            monitor: Its metric; None leaves metric, mode and criterion as they are.
             mode: Whether less or more of the metric is better.
             keep: The text of its policy; None leaves it as it is.
             config: What the user wants to find again, as JSON values; None leaves it as it is.
+            criterion: What says which checkpoint is the best, if that is more than the metric, as text.
 
         Returns:
             The settings as they are now. Store and catalog have the same checkpoints then.
@@ -140,7 +144,7 @@ class Workspace:
         stored, listed = self._settings(name), self.catalog.get_experiment(name)
         settings = stored or listed or ExperimentInfo(name, utc_now())
         if monitor is not None:
-            settings = dataclasses.replace(settings, monitor=monitor, mode=mode)
+            settings = dataclasses.replace(settings, monitor=monitor, mode=mode, criterion=criterion)
         if keep is not None:
             settings = dataclasses.replace(settings, keep=keep)
         if config is not None:
@@ -285,13 +289,13 @@ class Workspace:
             return info.state is not CheckpointState.COMMITTED
         if info.state is not CheckpointState.TRASHED:
             return info.state is CheckpointState.COMMITTED
-        return not (info.path.startswith(".trash/") and is_present(os.path.join(self.store.root, info.path)))
+        return not (is_in_trash(info.path) and is_present(os.path.join(self.store.root, info.path)))
 
     def _paths(self, experiment: str) -> set[str]:
         directory = os.path.join(self.store.root, experiment)
         with storage_errors("cannot list the experiment", directory):
             try:
-                names = os.listdir(directory)
+                names = real_path.names(directory)
             except FileNotFoundError:  # the catalog is another store's, or the experiment was removed by hand
                 return set()
         return {f"{experiment}/{name}" for name in names if parse_checkpoint_name(name) is not None}
@@ -459,7 +463,7 @@ def _settle_metrics(store: Store, catalog: Catalog) -> None:
 def _alone_in(directory: str) -> Iterator[None]:
     """Keep other processes of this kind out, as far as the file system has locks."""
     with storage_errors("cannot lock the store", directory):
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = _native.open_directory(directory, readable=True)
     try:
         with suppress(OSError):  # no locks here: at worst the catalog is rebuilt twice
             fcntl.flock(fd, fcntl.LOCK_EX)

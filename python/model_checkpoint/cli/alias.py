@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from model_checkpoint.analytics.finding import find
 from model_checkpoint.cli.checkpoints import checkpoint_json
 from model_checkpoint.cli.command import Session, command
 from model_checkpoint.cli.exit_codes import ExitCode
@@ -34,7 +35,7 @@ def alias_command(session: Session, *, ref: str, name: str | None, remove: bool)
     if remove and name is None:
         raise ConfigurationError("--remove needs the name to remove")
     with Workspace.open(session.store_root, create=False) as workspace:
-        info = workspace.catalog.resolve(ref)
+        info = find(workspace.catalog, ref)
         if name is not None:
             remarks = Remarks(workspace)
             info = _remove(remarks, info, name) if remove else remarks.set_alias(info, name)

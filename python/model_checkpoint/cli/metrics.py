@@ -12,6 +12,7 @@ import click
 from model_checkpoint.analytics.reader import MetricsReader
 from model_checkpoint.cli.command import Session, command
 from model_checkpoint.cli.exit_codes import ExitCode
+from model_checkpoint.cli.metric_options import skip_damaged
 from model_checkpoint.cli.render import Column, number, print_json, print_line, print_table
 from model_checkpoint.cli.sparkline import sparkline
 from model_checkpoint.cli.view import read_views
@@ -21,9 +22,10 @@ from model_checkpoint.database.metric_table import NO_TAGS
 __all__ = ["metrics_command"]
 
 _COLUMNS = (
-    Column("METRIC"), Column("SPLIT"), Column("TAGS"), Column("POINTS", right=True), Column("STEPS", right=True),
-    Column("LAST", right=True), Column("MIN", right=True), Column("MAX", right=True), Column("MEAN", right=True),
-    Column("NOT FINITE", right=True), Column("COURSE"),
+    Column("METRIC"), Column("SPLIT"), Column("TAGS"), Column("POINTS", right=True, drops=True),
+    Column("STEPS", right=True, drops=True), Column("LAST", right=True), Column("MIN", right=True, drops=True),
+    Column("MAX", right=True, drops=True), Column("MEAN", right=True, drops=True), Column("NOT FINITE", right=True),
+    Column("COURSE"),
 )  # fmt: skip
 
 
@@ -38,11 +40,12 @@ class _Series:
 @command("metrics")
 @click.argument("experiment", required=False)
 @click.option("-m", "--metric", "names", multiple=True, help="Only this one; may be given several times.")
-def metrics_command(session: Session, *, experiment: str | None, names: tuple[str, ...]) -> ExitCode:
+@skip_damaged
+def metrics_command(session: Session, *, experiment: str | None, names: tuple[str, ...], leave_out: bool) -> ExitCode:
     """Show what was logged for experiments, one line a series."""
     with Listing.open(session.store_root) as listing:
         experiments = [view.info.name for view in read_views(listing, experiment)]
-    with MetricsReader.open(session.store_root) as reader:
+    with MetricsReader.open(session.store_root, damaged="skip" if leave_out else "raise") as reader:
         found = {name: list(_series(reader, name, names)) for name in experiments}
     if session.as_json:
         totals = {name: [dict(one.totals) for one in series] for name, series in found.items()}

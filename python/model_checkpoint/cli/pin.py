@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from model_checkpoint.analytics.finding import find
 from model_checkpoint.cli.checkpoints import checkpoint_json
 from model_checkpoint.cli.command import Session, command
 from model_checkpoint.cli.exit_codes import ExitCode
@@ -31,7 +32,7 @@ def _set_pinned(session: Session, ref: str, *, pinned: bool) -> ExitCode:
     from model_checkpoint.checkpoint.workspace import Workspace
 
     with Workspace.open(session.store_root, create=False) as workspace:
-        info = Remarks(workspace).pin(workspace.catalog.resolve(ref), pinned=pinned)
+        info = Remarks(workspace).pin(find(workspace.catalog, ref), pinned=pinned)
     if session.as_json:
         print_json(checkpoint_json(info))
     else:

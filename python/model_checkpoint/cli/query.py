@@ -11,7 +11,8 @@ from model_checkpoint.analytics.engine import Limits
 from model_checkpoint.analytics.reader import MetricsReader
 from model_checkpoint.cli.command import Session, command
 from model_checkpoint.cli.exit_codes import ExitCode
-from model_checkpoint.cli.render import Column, count, print_json, print_line, print_table
+from model_checkpoint.cli.metric_options import skip_damaged
+from model_checkpoint.cli.render import Column, count, print_json, print_line, print_rows
 from model_checkpoint.utils.clock import format_rfc3339
 from model_checkpoint.utils.duration import parse_duration
 from model_checkpoint.utils.sizes import parse_size
@@ -24,10 +25,11 @@ __all__ = ["query_command"]
 @click.argument("sql")
 @click.option("--for", "duration", default="1m", show_default=True, help="How long it may take.")
 @click.option("--memory", default="2GB", show_default=True, help="How much memory it may take.")
+@skip_damaged
 @click.option(
     "-n", "--limit", type=click.IntRange(min=1), default=200, show_default=True, help="How many rows to show."
 )
-def query_command(session: Session, *, sql: str, duration: str, memory: str, limit: int) -> ExitCode:
+def query_command(session: Session, *, sql: str, duration: str, memory: str, limit: int, leave_out: bool) -> ExitCode:
     """Answer one SELECT in DuckDB's SQL. Nothing can be changed by it.
 
     Tables: experiments (name, created_at, monitor, mode, keep, config), checkpoints (id, experiment, step, seq,
@@ -37,7 +39,7 @@ def query_command(session: Session, *, sql: str, duration: str, memory: str, lim
     With --json all rows are printed.
     """
     limits = Limits(parse_duration(duration), parse_size(memory))
-    with MetricsReader.open(session.store_root) as reader:
+    with MetricsReader.open(session.store_root, damaged="skip" if leave_out else "raise") as reader:
         table = reader.query(sql, limits=limits)
     if session.as_json:
         rows = [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]
@@ -46,7 +48,7 @@ def query_command(session: Session, *, sql: str, duration: str, memory: str, lim
     columns = [
         Column(name, right=_is_number(kind)) for name, kind in zip(table.column_names, table.schema.types, strict=True)
     ]
-    print_table(columns, [[_text(value) for value in row.values()] for row in table.slice(0, limit).to_pylist()])
+    print_rows(columns, [[_text(value) for value in row.values()] for row in table.slice(0, limit).to_pylist()])
     if table.num_rows > limit:
         print_line(f"and {count(table.num_rows - limit, 'row')} more (--limit, --json)", style="dim")
     return ExitCode.OK
@@ -60,12 +62,25 @@ def _text(value: object) -> str:
     match value:
         case None:
             return "-"
+        case bool():
+            return "yes" if value else "no"
         case float():
             return f"{value:.6g}"
         case datetime():
             return format_rfc3339(value) if value.tzinfo else value.isoformat()
+        case list():
+            return ", ".join(map(_item, value))
         case _:
             return str(value)
+
+
+def _item(value: object) -> str:
+    """Of a list a value, of a map a pair."""
+    match value:
+        case (key, item):
+            return f"{key}={_text(item)}"
+        case _:
+            return _text(value)
 
 
 def _plain(value: object) -> JsonValue:

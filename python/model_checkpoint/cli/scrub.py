@@ -49,9 +49,9 @@ def scrub_command(
 ) -> ExitCode:
     """Read checkpoints from the device, note what is sound, and find, or repair, what is damaged.
 
-    Without a REF, the whole store is read, the checkpoint longest not verified first. However a scrub ends, the next
-    one goes on where it was. Damage is named by file, tensor and chunk, with the file that has a good copy; --repair
-    puts that in its place. The exit code is 4 if damage is left.
+    Without a REF, the whole store is read, the checkpoint longest not verified first, segments of metrics last. However
+    a scrub ends, the next one goes on where it was. Damage is named by file, tensor and chunk, with the file that has a
+    good copy; --repair puts that in its place. The exit code is 4 if damage is left.
     """
     from model_checkpoint.checkpoint.scrub import Scrubber
     from model_checkpoint.checkpoint.scrub_due import due
@@ -116,7 +116,8 @@ def _print_event(event: Event) -> None:
 def _print(report: ScrubReport, *, interrupted: bool) -> None:
     speed = format_size(report.nbytes / max(report.seconds, 1e-9))
     size, time = format_size(report.nbytes), format_duration(report.seconds)
-    print_line(f"{count(report.checked, 'checkpoint')}, {size} in {time} ({speed}/s): {_verdict(report)}")
+    segments = f", {count(report.segments, 'segment')} of metrics" if report.segments else ""
+    print_line(f"{count(report.checked, 'checkpoint')}{segments}, {size} in {time} ({speed}/s): {_verdict(report)}")
     if report.skipped:
         print_line(escape(f"removed meanwhile: {', '.join(report.skipped)}"))
     if report.remaining:
@@ -138,6 +139,7 @@ def _verdict(report: ScrubReport) -> str:
 def _as_json(report: ScrubReport, *, interrupted: bool) -> JsonValue:
     return {
         "checked": report.checked,
+        "segments": report.segments,
         "bytes": report.nbytes,
         "seconds": report.seconds,
         "damage": [_damage_json(damage) for damage in report.damaged],

@@ -13,17 +13,18 @@ from model_checkpoint.cli.findings import Finding, fail, ok, warn
 from model_checkpoint.cli.render import count
 from model_checkpoint.cli.root import is_store
 from model_checkpoint.database.catalog import Catalog
-from model_checkpoint.database.listing import CATALOG_NAME
-from model_checkpoint.errors import CatalogError, CheckpointError, DurabilityWarning, StorageError
+from model_checkpoint.database.listing import CATALOG_NAME, Listing
+from model_checkpoint.errors import CatalogError, CheckpointError, CorruptionError, DurabilityWarning, StorageError
 from model_checkpoint.storage.store import Store
 from model_checkpoint.types import CheckpointInfo, CheckpointState
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.filesystem import file_system_of, free_bytes
 from model_checkpoint.utils.sizes import format_size
 
 __all__ = ["check_store"]
 
 _NAMED = 3
-"""How many checkpoints a line names."""
+"""How many checkpoints or files a line names."""
 
 _NO_CATALOG = "there is none; mckpt reindex builds it from the manifests"
 
@@ -45,6 +46,7 @@ def check_store(root: Path) -> Iterator[Finding]:
     yield from _check_grants(store)
     catalog, checkpoints = _check_catalog(root)
     yield catalog
+    yield from _check_metrics(root)
     yield _check_space(root, checkpoints)
     yield from _check_contents(store, checkpoints)
 
@@ -130,6 +132,33 @@ def _check_catalog(root: Path) -> tuple[Finding, tuple[CheckpointInfo, ...]]:
 def _refuse(_catalog: Catalog) -> None:
     """Make no catalog of an empty file: nobody could see then that it lacks everything."""
     raise CatalogError(_NO_CATALOG)
+
+
+# --- the metrics ------------------------------------------------------------------------------------------------------
+
+
+def _check_metrics(root: Path) -> Iterator[Finding]:
+    """Look at the segments without reading them: whether each is there, in its size."""
+    try:
+        with Listing.open(root) as listing:
+            segments = listing.segments()
+    except CheckpointError:  # said already
+        return
+    wrong = [segment.path for segment in segments if _size(os.path.realpath(root), segment.path) != segment.nbytes]
+    points, nbytes = sum(one.points for one in segments), sum(one.nbytes for one in segments)
+    if wrong:
+        yield fail("metrics", f"{_some(wrong)}: gone, or not the size that was written; mckpt verify --all names all")
+    elif segments:
+        yield ok("metrics", f"{count(len(segments), 'segment')}, {points:,} points, {format_size(nbytes)}")
+
+
+def _size(root: str, path: str) -> int | None:
+    from model_checkpoint.analytics.segment import segment_path
+
+    try:
+        return real_path.lstat(segment_path(root, path)).st_size
+    except (FileNotFoundError, StorageError, CorruptionError):
+        return None
 
 
 # --- the checkpoints --------------------------------------------------------------------------------------------------

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from model_checkpoint.analytics.finding import find
 from model_checkpoint.cli.command import Session
 from model_checkpoint.database.listing import Listing
 from model_checkpoint.errors import CheckpointNotFoundError
 from model_checkpoint.storage.names import MANIFEST_NAME
 from model_checkpoint.types import CheckpointInfo
+
+if TYPE_CHECKING:
+    from model_checkpoint.storage.contents import Contents
 
 __all__ = ["Target", "find_target", "store_target"]
 
@@ -41,6 +46,19 @@ class Target:
             return os.path.getsize(self.path)
         return sum(entry.stat(follow_symlinks=False).st_size for entry in os.scandir(self.path))
 
+    def open(self) -> Contents:
+        """Open a checkpoint. What the catalog names must be what belongs in that place of the store, and no link.
+
+        Raises:
+            CheckpointNotFoundError: It is not there.
+            IntegrityError: Its manifest is damaged, or is that of another checkpoint.
+            StorageError: It cannot be read.
+        """
+        from model_checkpoint.storage.contents import open_contents
+        from model_checkpoint.storage.scan import open_at
+
+        return open_contents(self.path) if self.info is None else open_at(self.root, self.info.path)
+
     @property
     def name(self) -> str:
         """What to call it."""
@@ -60,12 +78,13 @@ def find_target(session: Session, text: str) -> Target:
         raise CheckpointNotFoundError(f"{text} {what}", ref=text)
     root = session.store_root
     with Listing.open(root) as listing:
-        return store_target(root, listing.resolve(text))
+        return store_target(root, find(listing, text))
 
 
 def store_target(root: str | os.PathLike[str], info: CheckpointInfo) -> Target:
     """A checkpoint of a store."""
-    return Target(os.path.join(root, info.path), info, os.fspath(root))
+    real = os.path.realpath(root)
+    return Target(os.path.join(real, info.path), info, real)
 
 
 def _looks_like_path(text: str) -> bool:

@@ -8,6 +8,7 @@ import click
 
 from model_checkpoint.cli.command import Session, command
 from model_checkpoint.cli.exit_codes import ExitCode
+from model_checkpoint.cli.metrics_verdict import examine_metrics
 from model_checkpoint.cli.progress import byte_progress
 from model_checkpoint.cli.render import Cell, Column, count, escape, print_json, print_line, print_table
 from model_checkpoint.cli.target import Target, find_target, store_target
@@ -33,7 +34,7 @@ _COLUMNS = [
 
 @command("verify")
 @click.argument("targets", metavar="[REF|PATH]...", nargs=-1)
-@click.option("-a", "--all", "everything", is_flag=True, help="Every checkpoint of the store.")
+@click.option("-a", "--all", "everything", is_flag=True, help="Every checkpoint of the store, and all of its metrics.")
 def verify_command(session: Session, *, targets: tuple[str, ...], everything: bool) -> ExitCode:
     """Read every byte and name what is damaged.
 
@@ -44,14 +45,20 @@ def verify_command(session: Session, *, targets: tuple[str, ...], everything: bo
         raise ConfigurationError("name what to verify, or say --all")
     chosen = _all_of(session) if everything else [find_target(session, target) for target in targets]
     verdicts = _examine(chosen)
+    metrics = examine_metrics(session.store_root) if everything else None
     unrecorded = _record(session, verdicts)
     if session.as_json:
-        print_json({"checkpoints": [_as_json(verdict) for verdict in verdicts], "recorded": unrecorded is None})
+        of_metrics = {} if metrics is None else {"metrics": metrics.as_json()}
+        checkpoints = [_as_json(verdict) for verdict in verdicts]
+        print_json({"checkpoints": checkpoints, "recorded": unrecorded is None, **of_metrics})
     else:
         _print(verdicts)
+        if metrics is not None and metrics.segments:
+            metrics.print()
     if unrecorded is not None:
         click.echo(f"mckpt: verified, but the catalog could not note it: {escape(str(unrecorded))}", err=True)
-    return ExitCode.INTEGRITY if any(verdict.flaws for verdict in verdicts) else ExitCode.OK
+    is_damaged = any(verdict.flaws for verdict in verdicts) or (metrics is not None and bool(metrics.damaged))
+    return ExitCode.INTEGRITY if is_damaged else ExitCode.OK
 
 
 def _all_of(session: Session) -> list[Target]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from model_checkpoint.analytics.objective import Objective
 from model_checkpoint.checkpoint.keep import Keep
 from model_checkpoint.checkpoint.retention import RetentionPlan, plan_retention
 from model_checkpoint.database.listing import Listing
@@ -71,7 +72,10 @@ def _plan(info: ExperimentInfo, checkpoints: tuple[CheckpointInfo, ...]) -> Rete
     """None for a policy of the user's own class, whose text nobody else can read, and for one that lacks its metric."""
     try:
         keep = Keep.all() if info.keep is None else Keep.parse(info.keep)
-        return plan_retention(checkpoints, keep, monitor=info.monitor, mode=info.mode or "min")
+        goal = Objective.of(info)
+        if goal is None:
+            return plan_retention(checkpoints, keep)
+        return plan_retention(checkpoints, keep, monitor=goal.metric, mode=goal.mode, selector=goal.selector)
     except ConfigurationError:
         return None
 

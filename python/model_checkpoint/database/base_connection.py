@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from model_checkpoint.database.sqlite import WRITES, sqlite_engine
 from model_checkpoint.database.sqlite_errors import translate
 from model_checkpoint.errors import CatalogBusyError, CatalogError, ConfigurationError
+from model_checkpoint.monitoring.span import span
 from model_checkpoint.utils.sqlite_version import sqlite_driver
 
 __all__ = ["BaseDatabaseConnection"]
@@ -130,6 +131,7 @@ class BaseDatabaseConnection:
     def _transaction(self, *, writes: bool) -> Iterator[Connection]:
         options = {WRITES: writes}
         with (
+            span("catalog" if writes else "query"),
             self._translating(),
             self.engine.connect().execution_options(**options) as connection,
             connection.begin(),

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from model_checkpoint.database import queries
-from model_checkpoint.database.records import AuditEntry, MetricColumns
+from model_checkpoint.database.records import AuditEntry, MetricColumns, SegmentInfo
 from model_checkpoint.database.resolving import Resolver, state_parameters
 from model_checkpoint.database.rows import Fetch, read_audit, read_checkpoints, read_experiments
 from model_checkpoint.errors import CheckpointNotFoundError
@@ -108,6 +108,11 @@ class Lookup(ABC):
         with self._snapshot() as fetch:
             return next(iter(read_experiments(fetch(queries.EXPERIMENT, {"experiment": name}))), None)
 
+    def segments(self) -> tuple[SegmentInfo, ...]:
+        """The files of logged metrics of all experiments, by path."""
+        with self._snapshot() as fetch:
+            return tuple(SegmentInfo(*row) for row in fetch(queries.SEGMENTS, {}))
+
     def history(self, checkpoint: str | None = None, *, limit: int | None = None) -> tuple[AuditEntry, ...]:
         """The audit log, newest first: all of it, or what was done to one checkpoint (also one that is gone)."""
         bound = queries.NO_LIMIT if limit is None else limit
@@ -115,6 +120,11 @@ class Lookup(ABC):
             if checkpoint is None:
                 return read_audit(fetch(queries.AUDIT_LOG, {"limit": bound}))
             return read_audit(fetch(queries.AUDIT_LOG_OF_CHECKPOINT, {"id": checkpoint, "limit": bound}))
+
+    def actions(self, action: str) -> tuple[AuditEntry, ...]:
+        """What the audit log has of one kind of action, oldest first."""
+        with self._snapshot() as fetch:
+            return read_audit(fetch(queries.AUDIT_LOG_OF_ACTION, {"action": action}))
 
 
 def get_checkpoint(fetch: Fetch, checkpoint: str) -> CheckpointInfo:

@@ -10,17 +10,18 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from model_checkpoint.database.base_connection import BaseDatabaseConnection
+from model_checkpoint.database.records import SegmentInfo
 from model_checkpoint.database.schema import metric_segments, metrics, series
 from model_checkpoint.errors import CatalogError, ConfigurationError
 
-__all__ = ["NO_TAGS", "HotPoint", "MetricTable", "Point", "SegmentInfo", "SeriesKey", "tags_text"]
+__all__ = ["NO_TAGS", "HotPoint", "MetricTable", "Point", "SeriesKey", "tags_text"]
 
 
 NO_TAGS = "{}"
@@ -59,29 +60,6 @@ Point: TypeAlias = tuple[int, float, int, float | None]
 
 HotPoint: TypeAlias = tuple[int, int, int, float | None, int, float | None]
 """Id, number of the series, step, value (None is NaN), microseconds since 1970, epoch."""
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentInfo:
-    """A file of points.
-
-    Attributes:
-        path: Where it is, relative to the store's root.
-        experiment: Whose points it holds.
-        points: How many.
-        first_step: The lowest of their steps.
-        last_step: The highest.
-        nbytes: Its size.
-        digest: SHA-256 of the file, in hexadecimal digits.
-    """
-
-    path: str
-    experiment: str
-    points: int
-    first_step: int
-    last_step: int
-    nbytes: int
-    digest: str
 
 
 _POINT = tuple(metrics.c[name] for name in ("id", "series", "step", "value", "time", "epoch"))

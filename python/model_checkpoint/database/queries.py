@@ -12,6 +12,7 @@ from model_checkpoint.types import Mode
 
 __all__ = [
     "AUDIT_LOG",
+    "AUDIT_LOG_OF_ACTION",
     "AUDIT_LOG_OF_CHECKPOINT",
     "BY_ALIAS",
     "BY_ID",
@@ -25,7 +26,9 @@ __all__ = [
     "OF_PREFIX",
     "OF_STEP",
     "OF_STEP_AND_PREFIX",
+    "PROGRAMS",
     "REVISION",
+    "SEGMENTS",
     "TABLES",
     "VALUES",
     "WITH_ALIASES",
@@ -109,15 +112,21 @@ _SETTINGS = "SELECT name, created_at, monitor, mode, keep, config, criterion FRO
 EXPERIMENTS = f"{_SETTINGS} ORDER BY created_at, name"
 EXPERIMENT = f"{_SETTINGS} WHERE name = :experiment"
 
+SEGMENTS = "SELECT path, experiment, points, first_step, last_step, nbytes, digest FROM metric_segments ORDER BY path"
+
 NEAREST_STEPS = (
     "SELECT DISTINCT c.step FROM checkpoints AS c WHERE c.experiment = :experiment AND c.state = :state0 "
     "ORDER BY abs(c.step - :step), c.step LIMIT :limit"
 )
 
 AUDIT_LOG = "SELECT at, action, checkpoint, actor, details FROM audit_log ORDER BY id DESC LIMIT :limit"
+AUDIT_LOG_OF_ACTION = "SELECT at, action, checkpoint, actor, details FROM audit_log WHERE action = :action ORDER BY id"
 AUDIT_LOG_OF_CHECKPOINT = (
     "SELECT at, action, checkpoint, actor, details FROM audit_log WHERE checkpoint = :id ORDER BY id DESC LIMIT :limit"
 )
 
 REVISION = "SELECT version_num FROM alembic_version"
 TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
+PROGRAMS = (  # a catalog has none of these; what else runs, runs only where something is written
+    "SELECT name FROM sqlite_master WHERE type IN ('trigger', 'view') OR sql LIKE 'create virtual%'"
+)

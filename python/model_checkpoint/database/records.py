@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 
-__all__ = ["AuditEntry", "MetricColumns"]
+__all__ = ["AuditEntry", "MetricColumns", "SegmentInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +44,26 @@ class MetricColumns:
     steps: Sequence[int]
     seqs: Sequence[int]
     values: Mapping[str, Sequence[float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentInfo:
+    """A file of points.
+
+    Attributes:
+        path: Where it is, relative to the store's root.
+        experiment: Whose points it holds.
+        points: How many.
+        first_step: The lowest of their steps.
+        last_step: The highest.
+        nbytes: Its size.
+        digest: SHA-256 of the file, in hexadecimal digits.
+    """
+
+    path: str
+    experiment: str
+    points: int
+    first_step: int
+    last_step: int
+    nbytes: int
+    digest: str

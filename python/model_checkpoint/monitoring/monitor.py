@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -25,6 +27,7 @@ from model_checkpoint.utils.clock import utc_now
 
 __all__ = ["Exporter", "PerformanceMonitor"]
 
+_IN_FLIGHT = "operations_in_flight"
 _log = logging.getLogger("model_checkpoint")
 
 
@@ -79,9 +82,12 @@ class PerformanceMonitor:
         self._spans: dict[str, Histogram] = {}
         self._exceeded: set[Threshold] = set()
         self._gauges: dict[str, list[Callable[[], float]]] = {
+            _IN_FLIGHT: [lambda: self._in_flight],
             "rss_bytes": [resident_bytes],
             "staging_budget_bytes": [_native.get_staging_bytes],
         }
+        self._in_flight = 0
+        _monitors.add(self)
         self._peaks: dict[str, float] = {}
 
     def operation(
@@ -108,6 +114,9 @@ class PerformanceMonitor:
             listener: Is given the operation when it has ended well.
             emit: Is told of thresholds that it exceeds.
         """
+        with self._lock:
+            self._in_flight += 1
+            self._peaks[_IN_FLIGHT] = max(self._in_flight, self._peaks.get(_IN_FLIGHT, 0))
         return Operation(
             _Recording(self, listener, emit),
             kind,
@@ -152,6 +161,11 @@ class PerformanceMonitor:
                 gauges=tuple(GaugeReading(name, value, self._peaks[name]) for name, value in values.items()),
             )
 
+    def after_fork(self) -> None:
+        """Make it usable in a forked child."""
+        self._lock = threading.Lock()
+        self._in_flight = 0
+
     # --- what operations tell -----------------------------------------------------------------------------------------
 
     def ended(
@@ -163,6 +177,7 @@ class PerformanceMonitor:
     ) -> None:
         """Add an operation that went well."""
         with self._lock:
+            self._in_flight -= 1
             sums = self._sums_of(timing.kind)
             past = sums.add(timing)
             self._read_gauges()
@@ -179,7 +194,13 @@ class PerformanceMonitor:
     def failed(self, kind: str) -> None:
         """Count an operation that failed."""
         with self._lock:
+            self._in_flight -= 1
             self._sums_of(kind).failures += 1
+
+    def dropped(self) -> None:
+        """Forget an operation in which there was nothing to measure."""
+        with self._lock:
+            self._in_flight -= 1
 
     def _fold(self, durations: Mapping[str, list[float]]) -> None:
         with self._lock:
@@ -192,10 +213,9 @@ class PerformanceMonitor:
         return self._sums[kind]
 
     def _check(self, threshold: Threshold, timing: OperationTiming, past: Past) -> PerformanceThresholdExceeded | None:
-        measured = threshold.exceeded_by(timing, past) if threshold.kind == timing.kind else None
         if threshold.kind != timing.kind:
             return None
-        was_exceeded = threshold in self._exceeded
+        measured, was_exceeded = threshold.exceeded_by(timing, past), threshold in self._exceeded
         if measured is None:
             self._exceeded.discard(threshold)
             return None
@@ -218,6 +238,18 @@ class PerformanceMonitor:
         for name, value in values.items():
             self._peaks[name] = max(value, self._peaks.get(name, value))
         return values
+
+
+_monitors: weakref.WeakSet[PerformanceMonitor] = weakref.WeakSet()
+
+
+def _begin_anew() -> None:
+    """In a forked child: another thread of the parent may have held a lock. Its operations go on in the parent."""
+    for monitor in _monitors:
+        monitor.after_fork()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 @dataclass(slots=True)
@@ -274,6 +306,7 @@ class _Recording:
         self.fold = monitor.fold
         self.traces = monitor.traces
         self.failed = monitor.failed
+        self.dropped = monitor.dropped
         self._monitor = monitor
         self._listener = listener
         self._emit = emit

@@ -35,6 +35,9 @@ class Recorder(Protocol):
     def failed(self, kind: str) -> None:
         """An operation did not."""
 
+    def dropped(self) -> None:
+        """There was nothing to measure."""
+
 
 class Operation:
     """Measures one operation, from here on until `finish` or `fail`; also as a ``with`` block, in one thread.
@@ -87,6 +90,15 @@ class Operation:
             current_track.reset(token)
             self._add(track)
 
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """A block whose error ends the operation."""
+        try:
+            yield
+        except BaseException:
+            self.fail()
+            raise
+
     def spent(self, stage: str, seconds: float) -> None:
         """Time that went to a stage before the operation was there to measure it."""
         with self._lock:
@@ -94,7 +106,9 @@ class Operation:
 
     def drop(self) -> None:
         """Forget it: there was nothing to measure."""
-        self._is_over = True
+        if not self._is_over:
+            self._is_over = True
+            self._recorder.dropped()
 
     def fail(self) -> None:
         """It has ended by an error."""

@@ -10,16 +10,19 @@ that did.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from time import perf_counter
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, ParamSpec, Self, TypeVar
 
 from model_checkpoint.monitoring.stages import Stage
 
-__all__ = ["NoSpan", "PastSpan", "Span", "Track", "current_track", "span", "whole_span"]
+__all__ = ["NoSpan", "PastSpan", "Span", "Track", "current_track", "span", "spanned"]
 
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
 _FOLD_AT = 4096
 _TRACE_LIMIT = 1000
 
@@ -154,7 +157,23 @@ def span(stage: Stage) -> Span | NoSpan:
     return _NO_SPAN if track is None or track.absorbs else Span(track, stage)
 
 
-def whole_span(stage: Stage) -> Span | NoSpan:
-    """As `span`, but spans inside of it count for it."""
-    track = current_track.get()
-    return _NO_SPAN if track is None or track.absorbs else _WholeSpan(track, stage)
+def spanned(stage: Stage, *, whole: bool = False) -> Callable[[Callable[_Given, _Result]], Callable[_Given, _Result]]:
+    """Make each call of a function a span.
+
+    Args:
+        stage: What its time goes to.
+        whole: Whether spans inside of it count for it.
+    """
+
+    def decorate(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
+        @functools.wraps(function)
+        def call(*args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
+            track = current_track.get()
+            if track is None or track.absorbs:
+                return function(*args, **kwargs)
+            with _WholeSpan(track, stage) if whole else Span(track, stage):
+                return function(*args, **kwargs)
+
+        return call
+
+    return decorate

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError, FormatError
+from model_checkpoint.monitoring.span import span, spanned
 from model_checkpoint.storage.backends import DEFAULT_BACKEND, get_backend
 from model_checkpoint.storage.commit import Draft, commit
 from model_checkpoint.storage.contents import Contents, check_file, checks, open_contents
@@ -21,6 +22,7 @@ from model_checkpoint.storage.staged_files import blob_files, component_files, s
 from model_checkpoint.storage.staging import StagingArea
 from model_checkpoint.storage.state_tree import flatten, references, unflatten
 from model_checkpoint.types import Receipt, VerifyLevel
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.presence import is_directory, is_present
 from model_checkpoint.utils.storage_errors import storage_errors
@@ -112,7 +114,7 @@ def save(
         CorruptionError: With ``strict``: the device did not keep what was written.
     """
     start = time.perf_counter()
-    target = os.path.abspath(directory)
+    target = real_path.of(directory)
     name = os.path.basename(target)
     with collector_paused():
         flat = flatten(state)
@@ -212,17 +214,20 @@ def read_state(contents: Contents, *, device: Any = "cpu", mmap: bool = False, v
     refs = references(manifest.state, path=path)
     contents.tensor_files  # noqa: B018 - every file must be the one that was committed before anything is returned
     leaves = contents.leaves(refs, check, device=device, mmap=mmap)
-    return unflatten(manifest.state, leaves.__getitem__, path=path)
+    with span("restore"):
+        return unflatten(manifest.state, leaves.__getitem__, path=path)
 
 
+@spanned("read")
 def _backend_state(contents: Contents) -> Any:
     backend = get_backend(contents.manifest.backend)
     name = state_file_name(backend)
     if all(file.name != name for file in contents.manifest.files):
         raise FormatError(f"the checkpoint has no {name}", path=contents.manifest_file.path, rule="files")
     path = os.path.join(contents.directory, name)
-    with storage_errors(f"the backend {type(backend).__name__} cannot read the file", path):
-        return backend.load(path)
+    message = f"the backend {type(backend).__name__} cannot read the file"
+    with storage_errors(message, path), real_path.pinned(path) as pinned:
+        return backend.load(pinned)
 
 
 def verify(path: str | os.PathLike[str]) -> VerifyReport | CheckpointVerifyReport:
@@ -275,6 +280,6 @@ def inspect(path: str | os.PathLike[str]) -> FileReport | CheckpointReport:
 
 def _is_directory(path: str | os.PathLike[str]) -> bool:
     text = os.fspath(path)
-    if not is_present(text):
+    if not is_present(real_path.of(text)):
         raise CheckpointNotFoundError(f"there is nothing at {text!r}", ref=text)
     return is_directory(text)

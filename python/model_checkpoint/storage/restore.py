@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from model_checkpoint.errors import ConfigurationError, CorruptionError, StateError, StateMismatchError
+from model_checkpoint.monitoring.span import span
 from model_checkpoint.storage.contents import Contents
 from model_checkpoint.storage.leaves import LeafRef, is_leaf, stored_leaf
 from model_checkpoint.storage.safetensors.plain_file import Check
@@ -87,6 +88,8 @@ def load_into(
     Raises:
         StateMismatchError: With ``strict``: something does not fit; nothing was changed.
         IntegrityError: Something is damaged; nothing was changed, unless somebody truncated a file while it was copied.
+        StorageError: A file could not be read, and nothing was changed; or all was, but whether somebody truncated a
+            file meanwhile cannot be told.
         ConfigurationError: Nothing can be loaded into the target.
         StateError: An object refused its state; what comes before it in the target has changed.
     """
@@ -101,8 +104,9 @@ def load_into(
         copied = contents.leaves(plan.streamed, check, mmap=True) | contents.leaves(plan.copied, check)
         kept = contents.leaves(plan.kept, check, device=device, mmap=mmap)
         try:
-            for action in plan.actions:
-                action.run(copied if action.copies else kept)
+            with span("restore"):
+                for action in plan.actions:
+                    action.run(copied if action.copies else kept)
         except CorruptionError:
             contents.check_lengths()  # its error names the file
             raise

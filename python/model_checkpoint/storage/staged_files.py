@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from model_checkpoint import _native
 from model_checkpoint.errors import ConfigurationError, FormatError, StateError, StorageError
+from model_checkpoint.monitoring.span import span, spanned
 from model_checkpoint.storage.base_backend import BaseStorageBackend
 from model_checkpoint.storage.names import check_file_name, shard_name
 from model_checkpoint.storage.safetensors.alias import Alias
@@ -19,7 +20,7 @@ from model_checkpoint.storage.safetensors.gather import Gathered, Source
 from model_checkpoint.storage.safetensors.writer import PreparedFile, prepare
 from model_checkpoint.storage.state_tree import FlatState
 from model_checkpoint.types import FileInfo
-from model_checkpoint.utils import strict_json
+from model_checkpoint.utils import real_path, strict_json
 from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.regular_file import RegularFile, close_written, open_regular, write_fully
 from model_checkpoint.utils.storage_errors import storage_errors
@@ -118,16 +119,19 @@ class BlobFile:
     source: bytes | str
     nbytes: int
 
+    @spanned("write")
     def write(self, path: str) -> FileInfo:
         hasher, nbytes = hashlib.sha256(), 0
         with storage_errors("cannot write the file", path):
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            fd = real_path.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             try:
                 for block in self._blocks():
-                    hasher.update(block)
+                    with span("hash"):
+                        hasher.update(block)
                     write_fully(fd, block, nbytes, path)
                     nbytes += len(block)
-                _native.sync_file(fd, path)
+                with span("fsync"):
+                    _native.sync_file(fd, path)
             finally:
                 close_written(fd, path)
         return FileInfo(self.name, nbytes, hasher.hexdigest(), "blob")
@@ -157,21 +161,24 @@ class BackendFile:
     def name(self) -> str:
         return state_file_name(self.backend)
 
+    @spanned("write")
     def write(self, path: str) -> FileInfo:
         """As `StagedFile.write`.
 
         Raises:
             StateError: The backend has not written a regular file.
         """
-        with storage_errors(f"the backend {type(self.backend).__name__} cannot write the file", path):
-            self.backend.save(self.data, path)
+        message = f"the backend {type(self.backend).__name__} cannot write the file"
+        with storage_errors(message, path), real_path.pinned(path) as pinned:
+            self.backend.save(self.data, pinned)
         try:
             file = open_regular(path, nofollow=True)
         except (StorageError, FormatError) as error:
             if isinstance(error, StorageError) and error.errno != errno.ENOENT:
                 raise
             raise StateError(f"the backend {type(self.backend).__name__} has not written {path}: {error}") from error
-        _native.sync_file(file.fd, path)
+        with span("fsync"):
+            _native.sync_file(file.fd, path)
         return FileInfo(self.name, file.nbytes, blob_digest(path), "blob")
 
 
@@ -200,6 +207,7 @@ def _blob_file(name: str, source: bytes | str | os.PathLike[str]) -> BlobFile:
     return BlobFile(name, path, open_regular(path).nbytes)
 
 
+@spanned("hash")
 def blob_digest(path: str, *, uncached: bool = False) -> str:
     """The SHA-256 of a regular file that is no link, in hexadecimal.
 

@@ -53,5 +53,5 @@ TARGET = Target(
     read=plain_input.read,
     mutate=plain_input.mutated,
     run=_run,
-    weight=3,
+    weight=2,
 )

@@ -89,5 +89,4 @@ TARGET = Target(
     read=json_text.read,
     mutate=_mutate,
     run=_run,
-    weight=1.5,
 )

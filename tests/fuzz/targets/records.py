@@ -29,7 +29,7 @@ def _target(name: str, promise: str, seeds: Sequence[bytes], run: Callable[[byte
         read=json_text.read,
         mutate=json_text.mutated,
         run=run,
-        weight=0.75,
+        weight=0.375,
     )
 
 

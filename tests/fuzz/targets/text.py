@@ -44,5 +44,4 @@ TARGET = Target(
     read=json_text.read,
     mutate=json_text.mutated,
     run=_run,
-    weight=1.5,
 )

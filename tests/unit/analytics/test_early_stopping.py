@@ -84,14 +84,35 @@ def test_constraints_keep_evaluations_from_being_the_best():
     assert rule.decide(evaluations).answer
 
 
-@given(st.lists(st.floats(-10, 10), min_size=1), st.integers(1, 5))
+@given(
+    st.lists(st.one_of(st.floats(-10, 10), st.integers(0, 2).map(float), st.just(math.nan)), min_size=1),
+    st.integers(1, 5),
+)
 def test_one_metric_and_any_criterion_agree(values, patience):
-    """The short way for one metric decides as the long one does, which asks the selector after each evaluation."""
+    """By definition, by one metric, and by a criterion over several: a run stops at the same evaluation."""
     evaluations = [Evaluation(n, {"loss": value}) for n, value in enumerate(values)]
     best, waited = math.inf, 0
     for value in values:
         best, waited = (value, 0) if value < best else (best, waited + 1)
-    assert EarlyStopping(LOSS, patience=patience).decide(evaluations).answer == (waited >= patience)
+    for selector in (LOSS, BestModelSelector.lexicographic(Goal("loss"))):
+        assert EarlyStopping(selector, patience=patience).decide(evaluations).answer == (waited >= patience)
+
+
+@pytest.mark.parametrize(
+    "make", [BestModelSelector.lexicographic, BestModelSelector.pareto, BestModelSelector.weighted]
+)
+def test_being_as_good_as_the_best_is_no_improvement(make):
+    """A run that stands still stops, by whatever it is judged; of equals, the first one counts."""
+    rule = EarlyStopping(make(Goal("loss"), Goal("ms")), patience=3)
+    evaluations = [Evaluation(n, {"loss": 1.0, "ms": 2.0}) for n in range(10)]
+    assert [rule.decide(evaluations[:n]).answer for n in (1, 3, 4, 10)] == [False, False, True, True]
+    assert rule.decide(evaluations).reasons == ("the best is loss 1, ms 2 at step 0, 9 of 3 evaluations ago",)
+
+
+def test_a_smoothed_metric_does_not_stop_for_one_lucky_value():
+    """The median of three has not improved since the second evaluation, whatever a single one was."""
+    rule = EarlyStopping(BestModelSelector.by("loss", smoothing=3), patience=2)
+    assert stops_at(rule, [5, 4, 1, 5, 5, 5]) == 5
 
 
 @pytest.mark.parametrize(

@@ -169,9 +169,9 @@ def test_all_curves_are_those_of_each_series(root, monkeypatch, at_once):
     """Whether they are read one by one or together."""
     monkeypatch.setattr(reader_module, "_AT_ONCE", at_once)
     with MetricsReader.open(root) as reader:
-        found = {key: (steps.tolist(), values.tolist()) for key, steps, values in reader.curves("exp")}
+        found = {key: curve for key, *curve in reader.curves("exp")}
         assert tuple(found) == reader.series("exp")
-        for key, (steps, values) in found.items():
+        for key, curve in found.items():
             one = reader.curve("exp", key.name, split=key.split, tags=json.loads(key.tags))
-            assert (steps, values) == (one[0].tolist(), one[1].tolist())
+            np.testing.assert_array_equal(curve, one)
         assert list(reader.curves("nothing")) == []

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from model_checkpoint.analytics.save_interval import daly_interval, mean_time_between_failures, within_budget
-from model_checkpoint.types import CheckpointInfo
+from model_checkpoint.analytics.save_interval import (
+    RunStart,
+    daly_interval,
+    interference,
+    mean_time_between_failures,
+    within_budget,
+)
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 
@@ -58,15 +66,42 @@ def test_a_budget_is_kept():
     assert within_budget(0.02, elapsed=timedelta(0), waited=timedelta(0), next_wait=timedelta(0))
 
 
-def made(seq, at_s, parent):
-    at = datetime(2026, 1, 1, tzinfo=UTC) + at_s * SECOND
-    return CheckpointInfo(str(seq), "e", seq, seq, at, "p", 1, "d", "c", {}, parent=parent)
+def at(seconds):
+    return datetime(2026, 1, 1, tzinfo=UTC) + seconds * SECOND
 
 
-def test_failures_are_seen_in_what_runs_resumed_from():
-    """Two resumes in 300 seconds of running: one each 150 seconds; the pauses between do not count."""
-    checkpoints = [made(1, 0, None), made(2, 100, None), made(3, 5000, "2"), made(4, 5150, "2"), made(5, 9000, "4")]
-    checkpoints.append(made(6, 9050, "4"))
-    assert mean_time_between_failures(checkpoints) == timedelta(seconds=150)
-    assert mean_time_between_failures(checkpoints[:2]) is None
-    assert mean_time_between_failures([]) is None
+def test_failures_are_seen_in_how_often_a_run_was_resumed():
+    """Two resumes in 300 seconds of running, the present 50 included; the pauses between runs do not count."""
+    starts = [RunStart(at(0)), RunStart(at(5000), saved_at=at(100)), RunStart(at(9000), saved_at=at(5150))]
+    assert mean_time_between_failures(starts, now=at(9050)) == timedelta(seconds=150)
+    assert mean_time_between_failures(starts[:1], now=at(50)) is None
+    assert mean_time_between_failures([], now=at(0)) is None
+
+
+def test_what_is_known_only_from_a_resume_on_counts_from_there():
+    """A catalog that was rebuilt knows no earlier start; a clock that goes back makes no negative time."""
+    starts = [RunStart(at(100), saved_at=at(90)), RunStart(at(400), saved_at=at(300))]
+    assert mean_time_between_failures(starts, now=at(600)) == timedelta(seconds=200)
+    assert mean_time_between_failures(starts, now=at(0)) == timedelta(seconds=100)
+
+
+@given(st.floats(0.01, 600), st.floats(60, 1e7))
+def test_the_interval_is_where_the_expected_cost_is_least(cost_s, between_s):
+    """Against a search for the minimum of the exact expectation (Daly 2006, equation 20), within a percent of it."""
+
+    def lost(interval_s):
+        return between_s * math.expm1((interval_s + cost_s) / between_s) / interval_s
+
+    if cost_s > between_s / 4:
+        return
+    interval_s = daly_interval(cost_s * SECOND, between_s * SECOND).total_seconds()
+    least = min(lost(interval_s * 1.02**power) for power in range(-150, 151))
+    assert lost(interval_s) <= 1.01 * least
+
+
+def test_interference_is_how_much_slower_the_steps_beside_a_save_are():
+    """Medians: neither a single slow step nor a quick one says anything; without a comparison nothing is claimed."""
+    assert interference([1.5, 1.5, 1.5, 90.0], [1.0] * 9 + [50.0]) == pytest.approx(4 * 0.5)
+    assert interference([0.5, 0.5], [1.0] * 10) == 0
+    assert interference([2.0], [1.0] * 4) == 0
+    assert interference([], [1.0] * 10) == 0

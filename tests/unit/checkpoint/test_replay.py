@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_checkpoint.analytics.objective import Objective
 from model_checkpoint.checkpoint.replay import Recording, replay
 from model_checkpoint.checkpoint.save_when import SaveWhen
 from model_checkpoint.errors import ConfigurationError
@@ -79,7 +80,7 @@ def test_improvements_are_seen_in_what_was_recorded():
     """Policies that look at metrics get those of the step."""
     metrics = {step: {"loss": 1 / (step + 1) if step < 5 else 1.0} for step in range(10)}
     recording = Recording([1.0] * 10, save_s=0.0, metrics=metrics)
-    assert replay(recording, SaveWhen.improved(), monitor="loss").saves == 5
+    assert replay(recording, SaveWhen.improved(), goal=Objective("loss")).saves == 5
     with pytest.raises(ConfigurationError, match="monitor"):
         replay(recording, SaveWhen.improved())
 

@@ -4,10 +4,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from model_checkpoint.checkpoint.save_when import SaveHistory, SaveWhen
+from model_checkpoint.analytics.best_model_selector import BestModelSelector
+from model_checkpoint.analytics.criteria import Goal
+from model_checkpoint.analytics.objective import Objective
+from model_checkpoint.checkpoint.save_when import Moment, SaveHistory, SaveWhen
 from model_checkpoint.errors import ConfigurationError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def due(policy, history, step=1, metrics=None, at=NOW, **more):
+    return policy.decide(history, Moment(step, metrics or {}, at, **more))
 
 
 def saved_steps(policy, steps, history=None):
@@ -15,7 +22,7 @@ def saved_steps(policy, steps, history=None):
     history = history or SaveHistory(last_at=NOW)
     saved = []
     for step in steps:
-        if policy.should_save(history, step, {}, NOW):
+        if due(policy, history, step):
             saved.append(step)
             history = history.after(step, {}, NOW)
     return saved
@@ -43,10 +50,12 @@ def test_every_minutes_counts_from_the_last_save_or_the_begin():
     """every(minutes=10) is due ten minutes after the run began or saved."""
     policy = SaveWhen.every(minutes=10)
     history = SaveHistory(last_at=NOW)
-    assert not policy.should_save(history, 1, {}, NOW + timedelta(minutes=9, seconds=59))
-    assert policy.should_save(history, 1, {}, NOW + timedelta(minutes=10)) == ("every(minutes=10)",)
+    early, late = NOW + timedelta(minutes=9, seconds=59), NOW + timedelta(minutes=10)
+    assert not due(policy, history, at=early)
+    assert due(policy, history, at=late)
+    assert due(policy, history, at=late).reasons == ("every(minutes=10): 10 min of 10 min",)
     later = history.after(1, {}, NOW + timedelta(minutes=10))
-    assert not policy.should_save(later, 2, {}, NOW + timedelta(minutes=19))
+    assert not due(policy, later, 2, at=NOW + timedelta(minutes=19))
     assert SaveWhen.every(hours=2) == SaveWhen.every(minutes=120)
 
 
@@ -55,14 +64,14 @@ def test_improved_asks_for_more_than_min_delta(mode, better, worse):
     """Only a value better than every one before, by more than min_delta, is an improvement."""
     history = SaveHistory(last_at=NOW).after(1, {"m": 1.0}, NOW)
 
-    def due(value, min_delta=0.0):
-        policy = SaveWhen.improved(min_delta=min_delta)
-        return policy.should_save(history, 2, {"m": value}, NOW, monitor="m", mode=mode)
+    def improves(value, min_delta=0.0):
+        return due(SaveWhen.improved(min_delta=min_delta), history, 2, {"m": value}, goal=Objective("m", mode))
 
-    assert due(better) == ("improved()",)
-    assert not due(worse)
-    assert not due(1.0)
-    assert not due(better, min_delta=0.5)
+    assert improves(better).reasons == (f"improved(): m {better}, the best so far 1",)
+    assert improves(better)
+    assert not improves(worse)
+    assert not improves(1.0)
+    assert not improves(better, min_delta=0.5)
 
 
 @pytest.mark.parametrize("worthless", [{"m": math.nan}, {}])
@@ -70,24 +79,108 @@ def test_nothing_that_is_no_number_improves(worthless):
     """NaN and missing values are neither improvements nor records to beat."""
     policy = SaveWhen.improved("m")
     empty = SaveHistory(last_at=NOW)
-    assert not policy.should_save(empty, 1, worthless, NOW)
-    assert policy.should_save(empty.after(1, worthless, NOW), 2, {"m": 5.0}, NOW)
+    assert not due(policy, empty, 1, worthless)
+    assert due(policy, empty.after(1, worthless, NOW), 2, {"m": 5.0})
 
 
 def test_the_experiments_past_counts(info):
     """A resumed run must beat what the experiment already has."""
     history = SaveHistory.of([info(1, metrics={"m": 1.0}), info(2, metrics={"m": math.nan})], begun_at=NOW)
     policy = SaveWhen.improved("m", "max")
-    assert not policy.should_save(history, 1, {"m": 0.9}, NOW)
-    assert policy.should_save(history, 1, {"m": 1.1}, NOW) == ("improved(m)",)
+    assert not due(policy, history, 1, {"m": 0.9})
+    assert due(policy, history, 1, {"m": 1.1})
 
 
 def test_a_union_names_each_part_that_is_due():
     """Two parts that are due give two reasons."""
     policy = SaveWhen.every(steps=5) | SaveWhen.every(minutes=1) | SaveWhen.improved("m")
-    reasons = policy.should_save(SaveHistory(last_at=NOW), 5, {"m": 1.0}, NOW)
-    assert reasons == ("every(steps=5)", "improved(m)")
-    assert str(policy) == "every(steps=5) | every(minutes=1) | improved(m)"
+    found = due(policy, SaveHistory(last_at=NOW), 5, {"m": 1.0})
+    assert found
+    assert found.reasons == ("every(steps=5): step 5 has reached 5", "improved('m'): m 1 is the first")
+    assert str(policy) == "every(steps=5) | every(minutes=1) | improved('m')"
+
+
+def test_no_is_explained_by_all_parts():
+    """Each says what it waits for."""
+    policy = SaveWhen.every(steps=500) | SaveWhen.improved("m")
+    found = due(policy, SaveHistory(last_at=NOW), 730, {"m": math.nan})
+    assert found
+    found = due(policy, SaveHistory(last_at=NOW).after(700, {}, NOW), 730, {"m": math.nan})
+    assert not found
+    assert found.reasons == ("every(steps=500): due at step 1000", "improved('m'): there is no number for m")
+
+
+def test_an_improvement_by_a_criterion_is_what_the_criterion_would_choose():
+    """Constraints and several metrics count; a step without one of the numbers is none."""
+    goal = Objective.by(BestModelSelector.lexicographic(Goal("loss", tolerance=0.05), Goal("ms"), where=["ms < 50"]))
+    history = SaveHistory(last_at=NOW).after(1, {"loss": 0.5, "ms": 40.0}, NOW)
+
+    def improves(**metrics):
+        return due(SaveWhen.improved(), history, 2, metrics, goal=goal)
+
+    assert improves(loss=0.52, ms=30.0)
+    assert not improves(loss=0.52, ms=45.0)
+    assert not improves(loss=0.1, ms=60.0)
+    assert improves(loss=0.1, ms=49.0)
+    assert improves(loss=0.1).reasons == ("improved(): there is no number for ms",)
+    with pytest.raises(ConfigurationError, match="min_delta"):
+        due(SaveWhen.improved(min_delta=0.1), history, 2, {"loss": 0.1, "ms": 1.0}, goal=goal)
+
+
+def test_values_attached_later_are_to_be_beaten():
+    """What was measured after a save counts as if it had been known at the save."""
+    history = SaveHistory(last_at=NOW).after(1, {}, NOW).knowing({"m": 0.5})
+    assert not due(SaveWhen.improved("m"), history, 2, {"m": 0.6})
+    assert due(SaveWhen.improved("m"), history, 2, {"m": 0.4})
+
+
+def test_notice_of_the_end_makes_one_save_due():
+    """A save that began before the notice does not count; one after it does."""
+    policy, notice = SaveWhen.notified() | SaveWhen.every(steps=1000), NOW + timedelta(minutes=5)
+    before = SaveHistory(last_at=NOW).after(1, {}, NOW, wait=timedelta())
+    assert not due(policy, before, 2)
+    found = due(policy, before, 2, notice_at=notice)
+    assert found
+    assert found.reasons == ("notified(): the process is going to be ended",)
+    after = before.after(2, {}, notice, wait=timedelta())
+    assert not due(policy, after, 3, notice_at=notice)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "every(steps=500)",
+        "every(minutes=0.1)",
+        "improved()",
+        "improved('val/acc', mode='max', min_delta=0.001)",
+        "budget(0.02)",
+        "young_daly()",
+        "young_daly(mtbf_hours=1234567.5)",
+        "every(steps=5) | improved() | notified()",
+    ],
+)
+def test_a_policy_reads_its_own_text(text):
+    """parse() and str() are each other's inverse."""
+    assert str(SaveWhen.parse(text)) == text
+    assert SaveWhen.parse(text) == SaveWhen.parse(str(SaveWhen.parse(text)))
+
+
+@pytest.mark.parametrize("text", ["", "every", "every(5)", "budget(2)", "last(3)", "budget(open('x'))", "notified(1)"])
+def test_what_is_no_policy_is_refused(text):
+    """Anything else raises, and nothing of it runs."""
+    with pytest.raises(ConfigurationError):
+        SaveWhen.parse(text)
+
+
+def test_a_save_that_slows_training_down_costs_that_too():
+    """What the steps beside it took longer is added to what it made training wait."""
+    history = SaveHistory(last_at=NOW, begun_at=NOW).after(0, {}, NOW, wait=timedelta(seconds=1))
+    slowed = history.slowed(timedelta(seconds=3))
+    assert slowed.next_wait == slowed.waited == timedelta(seconds=4)
+    assert slowed.overhead(NOW + timedelta(seconds=40)) == 0.1
+    assert not due(SaveWhen.budget(0.1), slowed, at=NOW + timedelta(seconds=75))
+    assert due(SaveWhen.budget(0.1), history, at=NOW + timedelta(seconds=75))
+    assert SaveHistory(last_at=NOW).slowed(timedelta(seconds=1)).waited == timedelta()
 
 
 @pytest.mark.parametrize(
@@ -114,7 +207,7 @@ def simulated(policy, *, stall_s, step_s=1.0, steps=3000):
     now, history, saved, waited = NOW, SaveHistory(last_at=NOW, begun_at=NOW), [], 0.0
     for step in range(steps):
         now += timedelta(seconds=step_s)
-        if policy.should_save(history, step, {}, now):
+        if due(policy, history, step, at=now):
             now += timedelta(seconds=stall_s)
             waited += stall_s
             saved.append(step)
@@ -136,8 +229,8 @@ def test_a_dear_first_save_is_paid_off():
     """After a save that took ten times as long the next ones wait until the share is kept again."""
     policy = SaveWhen.budget(0.1)
     history = SaveHistory(last_at=NOW, begun_at=NOW).after(0, {}, NOW, wait=timedelta(seconds=10))
-    assert not policy.should_save(history, 1, {}, NOW + timedelta(seconds=180))
-    assert policy.should_save(history, 1, {}, NOW + timedelta(seconds=190)) == ("budget(0.1)",)
+    assert not due(policy, history, at=NOW + timedelta(seconds=180))
+    assert due(policy, history, at=NOW + timedelta(seconds=190))
 
 
 def test_young_daly_saves_at_its_interval():
@@ -152,9 +245,9 @@ def test_young_daly_takes_what_the_experiment_has_seen():
     policy, wait = SaveWhen.young_daly(), timedelta(seconds=0.5)
     seen = SaveHistory(last_at=NOW, between_failures=timedelta(hours=1)).after(0, {}, NOW, wait=wait)
     unseen = SaveHistory(last_at=NOW).after(0, {}, NOW, wait=wait)
-    assert policy.should_save(seen, 1, {}, NOW + timedelta(seconds=60)) == ("young_daly()",)
-    assert not policy.should_save(unseen, 1, {}, NOW + timedelta(seconds=60))
-    assert policy.should_save(unseen, 1, {}, NOW + timedelta(seconds=294))
+    assert due(policy, seen, at=NOW + timedelta(seconds=60))
+    assert not due(policy, unseen, at=NOW + timedelta(seconds=60))
+    assert due(policy, unseen, at=NOW + timedelta(seconds=294))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import sqlite3
 import pytest
 
 from model_checkpoint.database import Catalog, MetricTable
-from model_checkpoint.database.metric_table import SegmentInfo, SeriesKey
+from model_checkpoint.database.metric_table import SeriesKey
+from model_checkpoint.database.records import SegmentInfo
 from model_checkpoint.errors import CatalogError
 from tests.unit.database.samples import make_earlier_catalog, make_experiment
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from model_checkpoint import _native
 from model_checkpoint.errors import UnsupportedStateError
+from model_checkpoint.monitoring.span import spanned
 from model_checkpoint.storage.safetensors.alias import View
 from model_checkpoint.storage.safetensors.dtypes import ML_DTYPES_NAMES, NUMPY_NAMES
 from model_checkpoint.storage.safetensors.layout import TensorSpec
@@ -115,6 +116,7 @@ class NumpyAdapter:
         if self.stream_in([(tensor, value)]) != [True]:
             tensor[...] = value
 
+    @spanned("copy")
     def stream_in(self, pairs: Sequence[tuple[Array, Array]]) -> list[bool]:
         streamed = [self._is_twin(tensor, value) for tensor, value in pairs]
         used = [pair for pair in itertools.compress(pairs, streamed) if pair[0].size]

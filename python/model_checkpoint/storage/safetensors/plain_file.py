@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from model_checkpoint import _native
 from model_checkpoint.errors import ConfigurationError, CorruptionError, UnverifiableError, UnverifiedWarning
+from model_checkpoint.monitoring.span import span
 from model_checkpoint.storage.safetensors.device_target import DeviceTarget
 from model_checkpoint.storage.safetensors.header import LENGTH_BYTES, Header, check_length, decode
 from model_checkpoint.storage.safetensors.layout import TensorSpec
@@ -109,18 +110,20 @@ class PlainFile:
         """
         used = _used(spans)
         offsets, lengths, names, first_chunks = self._columns([spans[index] for index in used])
-        result = _native.read_spans(
-            self.file.fd,
-            self.path,
-            offsets,
-            lengths,
-            None if dests is None else [dests[index] for index in used],
-            names,
-            table=None if check == "none" else self.header.table,
-            first_chunks=None if check == "none" else first_chunks,
-            check=check,
-            io=self.way,
-        )
+        with span("read") as call:
+            result = _native.read_spans(
+                self.file.fd,
+                self.path,
+                offsets,
+                lengths,
+                None if dests is None else [dests[index] for index in used],
+                names,
+                table=None if check == "none" else self.header.table,
+                first_chunks=None if check == "none" else first_chunks,
+                check=check,
+                io=self.way,
+            )
+            call.divide(result.stage_seconds)
         self._log_read(result, check)
 
     def read_to_device(
@@ -141,19 +144,21 @@ class PlainFile:
         """
         used = _used(spans)
         offsets, lengths, names, first_chunks = self._columns([spans[index] for index in used])
-        result = _native.read_spans_to_cuda(
-            self.file.fd,
-            self.path,
-            offsets,
-            lengths,
-            [addresses[index] for index in used],
-            names,
-            device=target.ordinal,
-            stream=target.stream,
-            table=None if check == "none" else self.header.table,
-            first_chunks=None if check == "none" else first_chunks,
-            check=check,
-        )
+        with span("read") as call:
+            result = _native.read_spans_to_cuda(
+                self.file.fd,
+                self.path,
+                offsets,
+                lengths,
+                [addresses[index] for index in used],
+                names,
+                device=target.ordinal,
+                stream=target.stream,
+                table=None if check == "none" else self.header.table,
+                first_chunks=None if check == "none" else first_chunks,
+                check=check,
+            )
+            call.divide(result.stage_seconds)
         self._log_read(result, check)
 
     def verify(self, check: Check, advance: Callable[[int], None] | None = None) -> None:
@@ -203,10 +208,10 @@ class PlainFile:
             for span, whole in zip(spans, inside, strict=True)
         ]
         self.read(spans, dests, check)
-        for span, whole, edge in zip(spans, inside, dests, strict=True):
+        for extent, whole, edge in zip(spans, inside, dests, strict=True):
             if not whole:
-                first, last = max(begin, span.begin), min(end, span.end)
-                dest[first - begin : last - begin] = edge[first - span.begin : last - span.begin]
+                first, last = max(begin, extent.begin), min(end, extent.end)
+                dest[first - begin : last - begin] = edge[first - extent.begin : last - extent.begin]
 
     def map(self, names: Sequence[str], check: Check) -> memoryview:
         """Map the whole file, check stored tensors in place, and return its bytes, which keep the mapping alive.
@@ -219,16 +224,18 @@ class PlainFile:
         if check != "none" and self.header.table is not None:
             spans = [span for span in self.whole(names) if span.end]
             offsets, lengths, labels, first_chunks = self._columns(spans)
-            _native.verify_mapping(
-                mapping,
-                self.path,
-                offsets,
-                lengths,
-                labels,
-                table=self.header.table,
-                first_chunks=first_chunks,
-                check=check,
-            )
+            with span("hash") as call:
+                seconds = _native.verify_mapping(
+                    mapping,
+                    self.path,
+                    offsets,
+                    lengths,
+                    labels,
+                    table=self.header.table,
+                    first_chunks=first_chunks,
+                    check=check,
+                )
+                call.divide(seconds)
         return memoryview(mapping)
 
     def check_length(self) -> None:
@@ -281,12 +288,12 @@ def grouped(spans: Iterable[Span], limit: int) -> Iterator[list[Span]]:
     """Consecutive spans in groups of at most ``limit`` bytes, or of one larger span."""
     group: list[Span] = []
     held = 0
-    for span in spans:
-        size = span.end - span.begin
+    for extent in spans:
+        size = extent.end - extent.begin
         if group and held + size > limit:
             yield group
             group, held = [], 0
-        group.append(span)
+        group.append(extent)
         held += size
     if group:
         yield group

@@ -11,6 +11,7 @@ import torch
 
 from model_checkpoint import _native
 from model_checkpoint.errors import ConfigurationError, UnsupportedStateError
+from model_checkpoint.monitoring.span import spanned
 from model_checkpoint.storage.safetensors.alias import View
 from model_checkpoint.storage.safetensors.device_copy import DeviceQueue
 from model_checkpoint.storage.safetensors.device_target import DeviceTarget
@@ -183,6 +184,7 @@ def _batches(
     return [[pair] for pair in pairs]
 
 
+@spanned("copy")
 def _copy_to(target: DeviceTarget | None, pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
     """Copy the bytes of host tensors to those of a device, or, without one, to others in host memory."""
     sources = [_memory(value) for _, value in pairs]

@@ -12,6 +12,7 @@ from typing import Any
 
 from model_checkpoint import _native
 from model_checkpoint.errors import StorageError
+from model_checkpoint.monitoring.span import span, spanned
 from model_checkpoint.storage.safetensors.alias import Alias
 from model_checkpoint.storage.safetensors.batches import Part, batches
 from model_checkpoint.storage.safetensors.gather import Source, gather
@@ -19,6 +20,7 @@ from model_checkpoint.storage.safetensors.header import Header, decode
 from model_checkpoint.storage.safetensors.layout import Layout, TensorSpec, plan
 from model_checkpoint.storage.safetensors.template import HeaderTemplate, check_metadata, check_specs, header_template
 from model_checkpoint.types import FileInfo, Receipt
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.atomic_file import replacing
 from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.regular_file import close_written, write_fully
@@ -48,11 +50,12 @@ class PreparedFile:
         """Size of the file in bytes."""
         return self.template.nbytes + self.layout.nbytes
 
+    @spanned("write")
     def write(self, path: str | os.PathLike[str], sources: Sequence[Source], *, sync: bool = True) -> FileInfo:
         """Create the file; what an error leaves of it is the caller's to remove.
 
         Args:
-            path: The file, which must not exist.
+            path: The file, which must not exist; no part of it may be a link.
             sources: The bytes of each tensor, in the order of ``specs``.
             sync: Whether to sync the file (not its directory).
 
@@ -61,15 +64,17 @@ class PreparedFile:
             ConfigurationError: A source has another size than its tensor.
         """
         text = os.fspath(path)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            fd = os.open(text, flags, 0o666)
+            fd = real_path.open_file(text, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        except StorageError:
+            raise
         except OSError as error:
             raise StorageError.from_os_error(error, "cannot create the file", path=text) from error
         try:
             header = self.fill(fd, text, sources)
             if sync:
-                _native.sync_file(fd, text)
+                with span("fsync"):
+                    _native.sync_file(fd, text)
         finally:
             close_written(fd, text)
         return FileInfo(os.path.basename(text), header.file_bytes, str(header.digest), "tensors")
@@ -88,7 +93,9 @@ class PreparedFile:
         offset = self.template.nbytes
         with contextlib.closing(batches(self._parts(sources))) as made:
             for batch in made:
-                result = _native.write_segments(fd, path, batch.buffers, batch.names, data_offset=offset)
+                with span("write") as call:
+                    result = _native.write_segments(fd, path, batch.buffers, batch.names, data_offset=offset)
+                    call.divide(result.stage_seconds)
                 way = "directly" if result.direct else "through the page cache"
                 _log.debug("%s: wrote %d bytes %s", path, result.nbytes, way)
                 tables.append(result.table)
