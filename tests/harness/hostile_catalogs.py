@@ -50,6 +50,9 @@ SCHEMAS: dict[str, str] = {
         CREATE INDEX evil ON checkpoints (abs(step) + random())""",
     "a schema that is no SQL": """
         PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = 'CREATE TABLE (' WHERE name = 'checkpoints'""",
+    "a schema that is no text": """
+        PRAGMA writable_schema = ON;
+        UPDATE sqlite_master SET name = CAST(x'FF80' AS TEXT), sql = 'CREATE TABLE (' WHERE name = 'checkpoints'""",
     "a schema of code": """
         PRAGMA writable_schema = ON;
         UPDATE sqlite_master SET sql = 'import os; os.system("true")' WHERE name = 'checkpoints'""",

@@ -6,6 +6,7 @@ Each function is for a process of its own: `tests.harness.nursery`.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import pickle  # noqa: TID251 - to see that it is seen
 import random
@@ -23,7 +24,9 @@ from model_checkpoint.errors import CheckpointError
 from tests.fuzz import loop
 from tests.harness import audit, hostile_catalogs, pickles
 
-__all__ = ["KINDS", "control", "rebuilt_after_a_program", "try_kind"]
+logging.getLogger("model_checkpoint").addHandler(logging.NullHandler())  # it has much to say of what it finds
+
+__all__ = ["KINDS", "control", "listed_with", "rebuilt_after_a_program", "try_kind"]
 
 CANARY = "mckpt_canary"
 _MARK = "canary-was-here"
@@ -251,22 +254,27 @@ def _store() -> Iterator[_Store]:
         yield store
 
 
+def listed_with(root: str, schema: str) -> str:
+    """What a listing says of a new store whose catalog got one of the hostile schemas: the exception's name."""
+    store = _Store(Path(root))
+    hostile_catalogs.with_schema(store.catalog, schema)
+    try:
+        _list(store.root)
+    except CheckpointError as error:
+        return type(error).__name__
+    return "nothing"
+
+
 def rebuilt_after_a_program(root: str) -> dict[str, Any]:
     """Put a view that never ends into a catalog: what a listing says, and what there is after the store was opened."""
     from model_checkpoint.database import queries
     from model_checkpoint.database.listing import Listing
 
-    store = _Store(Path(root))
-    hostile_catalogs.with_schema(store.catalog, "a view that never ends")
-    try:
-        _list(store.root)
-        said = "nothing"
-    except CheckpointError as error:
-        said = type(error).__name__
-    _open_and_pin(store.root)
+    said = listed_with(root, "a view that never ends")
+    _open_and_pin(Path(root))
     with Listing.open(root) as listing:
         count = len(listing.list())
-    with sqlite3.connect(store.catalog) as connection:
+    with sqlite3.connect(Path(root, "catalog.db")) as connection:
         programs = connection.execute(queries.PROGRAMS).fetchall()
     return {"listing": said, "checkpoints": count, "programs": len(programs)}
 

@@ -74,6 +74,14 @@ def test_a_catalog_with_a_program_in_it_is_refused_and_made_anew(tmp_path):
     assert rows == {"listing": "CatalogDamagedError", "checkpoints": 3, "programs": 0}
 
 
+@pytest.mark.parametrize("schema", ["a schema that is no SQL", "a schema that is no text", "two tables on one page"])
+def test_a_catalog_whose_schema_is_damaged_is_an_error_of_ours(tmp_path, schema):
+    """SQLite quotes the schema in what it says; where that is no text, the driver fails in a way of its own."""
+    with Nursery() as nursery:
+        said = nursery.ask("tests.harness.no_code", "listed_with", root=str(tmp_path / "store"), schema=schema)
+    assert said == "CatalogDamagedError"
+
+
 # --- the package's source ---------------------------------------------------------------------------------------------
 
 MODULES = {

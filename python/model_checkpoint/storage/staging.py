@@ -229,7 +229,7 @@ def _self_description() -> bytes:
 def _read_description(fd: int) -> tuple[int, str | None, str]:
     """Process, its start and its boot; an unreadable file belongs to no process."""
     try:
-        members = json.loads(os.pread(fd, 4096, 0))
+        members = json.loads(os.pread(fd, 4096, 0).decode())  # bytes could choose an encoding, which is a module
         return int(members["pid"]), members["started"], str(members["boot"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return 0, None, _boot_id()
