@@ -16,7 +16,8 @@ pytestmark = pytest.mark.concurrency
 CONTESTS = {
     "id": (
         "{} processes that commit a checkpoint of the same id at the same moment",
-        "Exactly one wins, the others get CheckpointExistsError, what is there is the winner's, and the catalog has it.",
+        "Exactly one wins, the others get CheckpointExistsError, what is there is the winner's, and the catalog has "
+        "it.",
     ),
     "step": (
         "{} processes that save the same step of the same experiment at the same moment",
@@ -67,8 +68,8 @@ def test_a_crowd_of_processes_with_kills_is_linearizable(tmp_path, trials, evide
         threat="processes that save, load, delete, restore, pin, name, tag and measure in one store on one SQLite "
         "catalog, one of them killed by SIGKILL about every second",
         promise="PRAGMA integrity_check is ok; numbers are in commit order; what was acknowledged is what every "
-        "later read sees (a checker of linearizability reads what all of them wrote down); nothing acknowledged is lost; "
-        "after recovery the catalog says what the files say.",
+        "later read sees (a checker of linearizability reads what all of them wrote down); nothing acknowledged is "
+        "lost; after recovery the catalog says what the files say.",
         trials=len(deeds),
         unit="operations",
         violations=len(problems),
