@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+from datetime import timedelta
 
 import pytest
 
 from model_checkpoint.checkpoint.manager import CheckpointManager
 from model_checkpoint.database.catalog import Catalog
 from model_checkpoint.database.metric_table import MetricTable, SeriesKey
+from model_checkpoint.utils.clock import utc_now
 
 pytest.importorskip("duckdb")
 
@@ -56,16 +58,17 @@ def test_the_figures_are_there_as_json(mckpt, logged):
     assert second["saves"] == 299
 
 
-def test_what_was_measured_is_taken_if_nothing_is_said(mckpt, logged):
-    """The stall of the saves, and how often the experiment was resumed."""
-    with CheckpointManager(logged, experiment="digits", progress=False) as ckpts:
+def test_what_was_measured_is_taken_if_nothing_is_said(mckpt, root, monkeypatch):
+    """The stall of the saves, and how often the experiment was resumed: twice in the three days that it has run."""
+    with CheckpointManager(root, experiment="digits", progress=False) as ckpts:
         ckpts.track(state={"a": 1})
         ckpts.resume()
         ckpts.save(1000, block=True)
-    done = mckpt("-C", logged, "replay", "digits", "--trials", 1)
+    monkeypatch.setattr("model_checkpoint.cli.replay.utc_now", lambda: utc_now() + timedelta(days=3))
+    done = mckpt("-C", root, "replay", "digits", "--trials", 1)
     assert done.code == 0, done.err
     assert "(median of " in done.out
-    assert "(observed)" in done.out
+    assert "a failure every 1 d 12 h (observed)" in done.out
 
 
 def test_a_run_that_logged_nothing_is_replayed_from_save_to_save(mckpt, root):
