@@ -16,8 +16,7 @@ pytestmark = pytest.mark.concurrency
 CONTESTS = {
     "id": (
         "{} processes that commit a checkpoint of the same id at the same moment",
-        "Exactly one wins, the others get CheckpointExistsError, what is there is the winner's, and the catalog has "
-        "it.",
+        "Exactly one wins, the others get CheckpointExistsError, and what is there and in the catalog is the winner's.",
     ),
     "step": (
         "{} processes that save the same step of the same experiment at the same moment",
