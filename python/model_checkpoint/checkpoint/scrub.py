@@ -1,6 +1,6 @@
 """Reading what is stored before it is needed, so that damage is found while there is still a good copy.
 
-    1. Take the checkpoint that was longest not looked at; `scrub_order` decides.
+    1. Take the checkpoint that was longest not looked at; `plan_scrub` decides.
     2. Read its manifest, then each file, piece by piece, from the device: what the page cache has proves nothing.
     3. Look for a good copy of what is damaged; to repair, write the whole file anew beside it and exchange the two:
        see `storage.repair`.

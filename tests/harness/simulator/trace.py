@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tests.harness.simulator.operations import (
+    WITHOUT_PROMISES,
     Acknowledge,
     Create,
     Operation,
@@ -28,8 +29,6 @@ _LINE = re.compile(r"(\d+) +(?:<\.\.\. (\w+) resumed>)?(.*)")
 _CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+|\?)")
 _BEGUN = re.compile(r"(\w+)\((.*?),? <unfinished \.\.\.>$")
 _OPENED = re.compile(r"\) += (\d+)<")
-_WITHOUT_PROMISES = {".timings.jsonl", ".timings.1.jsonl"}
-"""Files that are for people only (docs/format.md, section 4): what a power cut makes of them is nobody's loss."""
 
 
 def parse(lines: Iterable[str], root: str, spoken: str) -> list[Operation]:
@@ -88,7 +87,7 @@ class _Parser:
     def inside(self, path: str) -> str | None:
         """A path relative to the root; None for one that is not below it, or has no name any more, or no promise."""
         inside = f"{path}/".startswith(self.root) and "(deleted)" not in path
-        if os.path.basename(path) in _WITHOUT_PROMISES:
+        if os.path.basename(path) in WITHOUT_PROMISES:
             return None
         return path[len(self.root) :] if inside else None
 
