@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from model_checkpoint.checkpoint.scrub_report import ScrubDamage, ScrubReport
     from model_checkpoint.errors import (
         CatalogBusyError,
+        CatalogConflictError,
         CatalogDamagedError,
         CatalogError,
         CheckpointError,
@@ -77,6 +78,7 @@ __all__ = [
     "BaseStorageBackend",
     "BestModelSelector",
     "CatalogBusyError",
+    "CatalogConflictError",
     "CatalogDamagedError",
     "CatalogError",
     "CheckpointCache",

@@ -21,6 +21,7 @@ CheckpointError
 ├── RetentionError                  a cleanup that would break a promise
 ├── CatalogError                    the catalog failed
 │   ├── CatalogBusyError            locked by another process for longer than the time-out
+│   ├── CatalogConflictError        two checkpoints claim the same number, path or id
 │   └── CatalogDamagedError         not a readable catalog; `mckpt reindex` rebuilds it
 ├── QueryError                      a question to the metrics that has no answer
 ├── ConfigurationError (ValueError) an argument, policy or setting makes no sense
@@ -38,6 +39,7 @@ from collections.abc import Sequence
 
 __all__ = [
     "CatalogBusyError",
+    "CatalogConflictError",
     "CatalogDamagedError",
     "CatalogError",
     "CheckpointError",
@@ -288,6 +290,10 @@ class CatalogError(CheckpointError):
 
 class CatalogBusyError(CatalogError):
     """The catalog was locked by another process for longer than the time-out."""
+
+
+class CatalogConflictError(CatalogError):
+    """Two checkpoints claim the same number in the commit order, the same path, or the same id."""
 
 
 class CatalogDamagedError(CatalogError):

@@ -124,7 +124,8 @@ def check_that_nothing_is_left(root: pathlib.Path) -> None:
     age(str(root))
     with mc.CheckpointManager(root, experiment="exp") as ckpts:
         infos = ckpts.list()
-    assert {path.name for path in root.iterdir()} <= {".staging", ".trash", "catalog.db", "catalog.db-journal", "exp"}
+    ours = {".staging", ".trash", ".timings.jsonl", "catalog.db", "catalog.db-journal", "exp"}
+    assert {path.name for path in root.iterdir()} <= ours
     assert [*root.glob(".staging/*"), *root.glob(".trash/*"), *root.rglob("*.tmp")] == []
     assert {str(path.relative_to(root)) for path in root.glob("exp/step-*")} == {info.path for info in infos}
     assert {path.stem for path in root.glob("exp/.annotations/*.json")} <= {info.id for info in infos}

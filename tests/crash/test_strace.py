@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import strace
-from tests.harness.strace import Fail, Injection, Kill, Return, Short
+from tests.harness.strace import Fail, Injection, Kill
 
 pytestmark = pytest.mark.crash
 
@@ -52,8 +52,6 @@ ACTIONS = {
     "nothing": None,
     "fail the second": Injection(Fail(errno.EIO), 2, strace.named("pwrite64")),
     "fail all from the second on": Injection(Fail(errno.ENOSPC), 2, strace.named("pwrite64"), lasting=True),
-    "pretend": Injection(Return(4), 2, strace.named("pwrite64")),
-    "cut short": Injection(Short(1), 2, strace.named("pwrite64")),
     "another file": Injection(Fail(errno.EIO), 1, lambda call: call.name == "pwrite64" and call.file.endswith("other")),
 }
 
@@ -119,8 +117,6 @@ def test_a_number_beyond_the_end_does_nothing_and_says_so(there, memory_path):
         ("nothing", "4 4 4", "abcdabcdabcd"),
         ("fail the second", f"4 -{errno.EIO} 4", "abcdabcd"),
         ("fail all from the second on", f"4 -{errno.ENOSPC} -{errno.ENOSPC}", "abcd"),
-        ("pretend", "4 4 4", "abcdabcd"),
-        ("cut short", "4 1 4", "abcdaabcd"),
         ("another file", "4 4 4", "abcdabcdabcd"),
     ],
 )

@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.fuzz.target import Target, Violation
 
-__all__ = ["MEMORY_BYTES", "SECONDS", "Finding", "Statistics", "Trial", "limit_memory", "run"]
+__all__ = ["MEMORY_BYTES", "SECONDS", "Finding", "Statistics", "Trial", "inputs", "limit_memory", "run"]
 
 SECONDS = 1.0
 """The most CPU time that one input may take."""
@@ -131,7 +131,7 @@ def _place(error: BaseException) -> str:
     return "" if traceback is None else f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}"
 
 
-def _inputs(target: Target, rng: random.Random, kept: list[Any]) -> Iterator[bytes]:
+def inputs(target: Target, rng: random.Random, kept: list[Any]) -> Iterator[bytes]:
     """New inputs without end; new seeds replace old ones now and then."""
     fresh: list[Any] = []
     count = 0
@@ -165,7 +165,7 @@ def run(
     trial = Trial(target)
     kept: list[Any] = []
     start = time.monotonic()
-    for data in _inputs(target, random.Random(seed), kept):
+    for data in inputs(target, random.Random(seed), kept):
         before(data)
         if trial.attempt(data):
             kept.append(target.read(data))

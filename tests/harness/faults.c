@@ -202,6 +202,20 @@ OPEN(open64)
 OPENAT(openat)
 OPENAT(openat64)
 
+long syscall(long number, ...) {  // the C library has no openat2
+  REAL(syscall);
+  va_list arguments;
+  va_start(arguments, number);
+  long given[6];
+  for (int i = 0; i < 6; ++i) given[i] = va_arg(arguments, long);
+  va_end(arguments);
+  if (number != SYS_openat2) return real(number, given[0], given[1], given[2], given[3], given[4], given[5]);
+  const struct Verdict verdict = judge_at(kOpen, (int)given[0], (const char*)given[1]);
+  const long fd = is_made(verdict) ? real(number, given[0], given[1], given[2], given[3]) : -1;
+  if (verdict.action == kLose && fd >= 0) real(SYS_close, fd);
+  return result(verdict, fd, -1);
+}
+
 int close(int fd) {  // the kernel closes it, whatever it says
   REAL(close);
   struct Verdict verdict = judge_fd(kClose, fd);
@@ -286,6 +300,7 @@ MAP(mmap64, off64_t)
     return (int)result(verdict, is_made(verdict) ? real arguments : -1, -1); \
   }
 ON_PATH(kMkdir, mkdir, AT_FDCWD, (const char* path, mode_t mode), (path, mode))
+ON_PATH(kMkdir, mkdirat, directory, (int directory, const char* path, mode_t mode), (directory, path, mode))
 ON_PATH(kUnlink, unlink, AT_FDCWD, (const char* path), (path))
 ON_PATH(kUnlink, rmdir, AT_FDCWD, (const char* path), (path))
 ON_PATH(kUnlink, unlinkat, directory, (int directory, const char* path, int flags), (directory, path, flags))

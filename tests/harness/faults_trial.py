@@ -161,6 +161,8 @@ def _judge_error(error: Exception | None, fault: Fault, calls: faults.Calls) -> 
 def _is_fitting(error: BaseException | None, fault: Fault, call: Call) -> bool:
     if _CATALOG in call.path or call.kind is Kind.LOCK:  # SQLite does not tell errno, and takes EIO for damage
         return isinstance(error, StorageError | CatalogError)
+    if isinstance(error, StorageError) and os.path.basename(error.path or "") == _CATALOG:
+        return True  # SQLite looked at a directory above it
     if _is_closed_twice(error, call):
         return True
     expected = DiskFullError if fault.error in (errno.ENOSPC, errno.EDQUOT) else StorageError

@@ -26,7 +26,7 @@ from tests.harness.operations import OPERATIONS
 from tests.harness.sample_store import STORES, View, recover, view
 from tests.harness.strace import Call, Injection, Kill, Trace
 
-__all__ = ["chain", "count", "kill_at", "warm_up"]
+__all__ = ["chain", "count", "kill_at", "problems", "template", "warm_up", "write"]
 
 logging.getLogger("model_checkpoint").addHandler(logging.NullHandler())  # it has much to say of what it finds
 
@@ -81,7 +81,7 @@ def kill_at(operation: str, at: int, which: str) -> tuple[str | None, list[str]]
     trace = _follow(root, operation, Injection(Kill(), at, _WHICH[which]))
     if trace.status not in {0, -9}:
         return trace.injected, [f"it ended with status {trace.status}"]
-    return trace.injected, _problems(root, operation, _words(root))
+    return trace.injected, problems(root, operation, _words(root))
 
 
 def chain(operation: str, seed: int, depth: int = 3) -> list[str]:
@@ -92,7 +92,7 @@ def chain(operation: str, seed: int, depth: int = 3) -> list[str]:
     said = _words(root)
     for _ in range(depth - 1):
         _kill_anywhere(root, "a recovery", rng)
-    return _problems(root, operation, said)
+    return problems(root, operation, said)
 
 
 def _kill_anywhere(root: str, operation: str, rng: random.Random) -> None:
@@ -110,7 +110,7 @@ def _copy(store: str, name: str = "runs") -> str:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_said(root))
     if store != "none":
-        shutil.copytree(_template(store), root)
+        shutil.copytree(template(store), root)
     return root
 
 
@@ -124,7 +124,7 @@ def _duplicate(root: str) -> str:
 
 
 @functools.cache
-def _template(store: str) -> str:
+def template(store: str) -> str:
     root = os.path.join(_base(), f"a store, {store}")
     if store == "littered":
         _litter(root)
@@ -135,13 +135,13 @@ def _template(store: str) -> str:
 
 def _litter(root: str) -> None:
     """All that killed processes leave, at once: the last one died while it entered its save into the catalog."""
-    shutil.copytree(_template("usual"), root)
+    shutil.copytree(template("usual"), root)
     is_commit = _after_the_rename(strace.named("renameat2"))
     for operation, which in (("a save", is_commit), ("a cleanup for good", _removes)):
         other = _killed(operation, which)
         for area in (".staging", ".trash"):
             shutil.copytree(os.path.join(other, area), os.path.join(root, area), dirs_exist_ok=True)
-    other = _killed("pins, aliases, tags and late metrics", strace.named("rename"))
+    other = _killed("pins, aliases, tags and late metrics", strace.named("renameat"))
     shutil.copytree(os.path.join(other, "exp/.annotations"), os.path.join(root, "exp/.annotations"), dirs_exist_ok=True)
     _follow(root, "a save", Injection(Kill(), 1, _after_the_rename(_syncs_the_catalog)))
 
@@ -187,7 +187,7 @@ _WHICH: dict[str, Callable[[Call], bool]] = {
 def _follow(root: str, operation: str, injection: Injection | None) -> Trace:
     def prepare() -> Callable[[], None]:
         said = os.open(_said(root), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        return OPERATIONS[operation][1](root, lambda text: _write(said, text))
+        return OPERATIONS[operation][1](root, lambda text: write(said, text))
 
     return strace.follow(prepare, injection)
 
@@ -201,7 +201,7 @@ def _words(root: str) -> list[str]:
     return Path(_said(root)).read_text().splitlines() if os.path.exists(_said(root)) else []
 
 
-def _write(fd: int, text: str) -> None:
+def write(fd: int, text: str) -> None:
     os.write(fd, f"{text}\n".encode())
 
 
@@ -221,7 +221,7 @@ def _recovered(root: str) -> View:
     return view(root)
 
 
-def _problems(root: str, operation: str, said: list[str]) -> list[str]:
+def problems(root: str, operation: str, said: list[str]) -> list[str]:
     """What is wrong with a store after a kill; the store is used up by it."""
     before, after = _views(operation)
     problems: list[str] = isolated(lambda: list(judge(root, before, after, said)))

@@ -112,10 +112,10 @@ def _write_all_out_before_renames(power: Power, how_often: float) -> None:
     chance = random.Random(os.getpid())
 
     def disturbed(rename: Callable[..., Any]) -> Callable[..., Any]:
-        def sync_and_rename(*paths: str) -> Any:
+        def sync_and_rename(*paths: str, **directories: int) -> Any:
             if chance.random() < how_often:
                 power.sync()
-            return rename(*paths)
+            return rename(*paths, **directories)
 
         return sync_and_rename
 

@@ -52,7 +52,7 @@ def _cut_at(power: Power, said: Path, operation: str, at: int) -> list[str]:
     power.restore()
     if trace.status not in {0, -9}:
         return [f"it ended with status {trace.status}"]
-    return kills._problems(root, operation, said.read_text().splitlines())
+    return kills.problems(root, operation, said.read_text().splitlines())
 
 
 def _prepare(power: Power, operation: str) -> str:
@@ -61,7 +61,7 @@ def _prepare(power: Power, operation: str) -> str:
     shutil.rmtree(root, ignore_errors=True)
     store = OPERATIONS[operation][0]
     if store != "none":
-        shutil.copytree(kills._template(store), root)
+        shutil.copytree(kills.template(store), root)
     power.sync()
     return str(root)
 
@@ -69,7 +69,7 @@ def _prepare(power: Power, operation: str) -> str:
 def _follow(root: str, said: Path, operation: str, at: int) -> Trace:
     def prepare() -> Callable[[], None]:
         fd = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        return OPERATIONS[operation][1](root, lambda text: kills._write(fd, text))
+        return OPERATIONS[operation][1](root, lambda text: kills.write(fd, text))
 
     return strace.follow(prepare, Injection(Kill(), at, _after_syncs_and_renames()))
 

@@ -6,7 +6,6 @@ moment on that matters: a child is forked, prepares itself unseen, and is then f
 
     trace = strace.follow(prepare, strace.Injection(strace.Kill(), at=17))
     trace = strace.follow(prepare, strace.Injection(strace.Fail(errno.EIO), at=3, which=strace.named("fsync")))
-    trace = strace.follow(prepare, strace.Injection(strace.Short(1), at=1, which=strace.named("write", "pwrite64")))
 
 An injection that lies beyond the end does not happen: ``trace.injected`` is None then, and every k was tried.
 
@@ -35,8 +34,6 @@ __all__ = [
     "Fail",
     "Injection",
     "Kill",
-    "Return",
-    "Short",
     "Trace",
     "changes",
     "every",
@@ -55,25 +52,13 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
-class Return:
-    """The call is not made, and returns this; negative is an errno."""
-
-    value: int
-
-
-def Fail(code: int) -> Return:  # noqa: N802 - stands beside the others
+class Fail:
     """The call is not made, and fails with this errno."""
-    return Return(-code)
+
+    errno: int
 
 
-@dataclass(frozen=True, slots=True)
-class Short:
-    """A read or write moves at most so many bytes, and says so."""
-
-    nbytes: int
-
-
-Action = Kill | Return | Short
+Action = Kill | Fail
 
 
 class Call(NamedTuple):
@@ -317,11 +302,9 @@ class _Tracer:
         match action:
             case Kill():
                 os.kill(self.pid, signal.SIGKILL)  # while it is stopped before the call: that one is never made
-            case Return(value):
-                self.results[call.tid] = value
+            case Fail(errno):
+                self.results[call.tid] = -errno
                 _ptrace(_POKEUSER, call.tid, _NUMBER, -1)
-            case Short(nbytes):
-                _ptrace(_POKEUSER, call.tid, _COUNT, min(nbytes, call.args[2]))
 
     @staticmethod
     def _resume(tid: int, number: int = 0) -> None:
@@ -336,7 +319,7 @@ _TO_NEXT_CALL, _POKEUSER, _SEIZE, _INTERRUPT, _GET_SYSCALL_INFO = 24, 6, 0x4206,
 _OPTIONS = 0x1 | 0x2 | 0x4 | 0x8 | 0x100000  # TRACESYSGOOD, TRACEFORK, TRACEVFORK, TRACECLONE, EXITKILL
 _AT_CALL = 0x80
 _ENTRY, _EXIT = 1, 2
-_RESULT, _COUNT, _NUMBER = 80, 96, 120  # where x86-64's `struct user` has rax, rdx and orig_rax
+_RESULT, _NUMBER = 80, 120  # where x86-64's `struct user` has rax and orig_rax
 
 
 class _SyscallInfo(ctypes.Structure):

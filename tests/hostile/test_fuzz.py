@@ -45,6 +45,7 @@ FOUND = {
     "load/a-view-of-8-bit-floats": "accepted: Mode(framework='numpy'",
     "manifest/a-number-beyond-the-range-of-a-float": "refused: FormatError json",
     "manifest/a-time-after-the-end-of-the-calendar": "refused: FormatError created_at",
+    "owner/a-text-in-another-encoding": "accepted: int NoneType str",
     "owner/a-process-number-nested-a-thousand-deep": "accepted: int NoneType str",
     "owner/a-process-number-that-is-infinite": "accepted: int NoneType str",
     "state/a-place-that-is-a-text": "refused: FormatError state",

@@ -23,7 +23,14 @@ TOP_LEVEL = {
     "docs", "pyproject.toml", "python", "tests",
 }  # fmt: skip
 RUNS_CODE = {"cloudpickle", "code", "dill", "joblib", "marshal", "pickle", "runpy", "shelve"}
-IMPORT_NAMES = {"ml-dtypes": "ml_dtypes", "pysqlite3-binary": "pysqlite3", "typing-extensions": "typing_extensions"}
+IMPORT_NAMES = {
+    "hdrhistogram": "hdrh",
+    "ml-dtypes": "ml_dtypes",
+    "opentelemetry-api": "opentelemetry",
+    "prometheus-client": "prometheus_client",
+    "pysqlite3-binary": "pysqlite3",
+    "typing-extensions": "typing_extensions",
+}
 
 
 def syntax_tree(path: Path) -> ast.Module:

@@ -43,6 +43,13 @@ void read_all(const FileRef& file, std::span<std::byte> bytes, std::uint64_t off
 
 // fsync. A failure is final for the file: the kernel may report it once and forget the pages. Never call it again.
 void sync_file(const FileRef& file);
+
+// A descriptor of a directory, to be closed by the caller; ELOOP if any component of the path is a link, so that nobody
+// who exchanges a directory for a link afterwards, or in between, leads elsewhere whoever goes on from it. Without
+// `readable` it can be gone on from, and no more: that takes no permission to read.
+[[nodiscard]] int open_directory(const std::string& path, bool readable);
+
+// fsync of its names. No component of the path may be a link.
 void sync_directory(const std::string& path);
 
 // Asks the kernel to begin reading a range into the page cache. Only advice: never fails.
@@ -52,7 +59,7 @@ void advise_read(const FileRef& file, std::uint64_t offset, std::uint64_t length
 void drop_cache(const FileRef& file);
 
 // Renames; kExists if the target exists. Returns whether the check and the rename were one atomic step; false where the
-// file system cannot do that.
+// file system cannot do that. No component before the last one may be a link; the last one is not followed.
 [[nodiscard]] bool rename_noreplace(const std::string& source, const std::string& target);
 
 // A second descriptor of a file, opened with O_DIRECT. Both see the same bytes; do not write one page through both.

@@ -84,6 +84,13 @@ class SignalTaken {
   SignalTaken& operator=(const SignalTaken&) = delete;
 };
 
+// Whether a jump puts the mask of signals back, which takes a system call. SA_NODEFER makes that unnecessary.
+#if defined(__SANITIZE_THREAD__)
+constexpr int kSavesMask = 1;  // ThreadSanitizer blocks all signals while a handler runs, whatever its flags say
+#else
+constexpr int kSavesMask = 0;
+#endif
+
 // The child of a fork has none of the threads with guards, and perhaps a locked mutex.
 void start_over() {
   if (guards != 0) leave_signal();
@@ -98,7 +105,7 @@ const std::byte* lost_address(void (*leaf)(void*), void* context) noexcept {
   const SignalTaken taken;
   Guard guard;  // NOLINT(cppcoreguidelines-pro-type-member-init): sigsetjmp fills it
   Guard* const outer = current_guard;
-  if (sigsetjmp(guard.return_point, 0) != 0) {
+  if (sigsetjmp(guard.return_point, kSavesMask) != 0) {
     current_guard = outer;
     return static_cast<const std::byte*>(guard.lost);
   }

@@ -1,4 +1,5 @@
 #include <cerrno>
+#include <utility>
 
 #include "mckpt/file.hpp"
 #include "support.hpp"
@@ -59,6 +60,38 @@ TEST(RenameNoreplace, ReportsWhatNoRenameCanDo) {
   const Error error = error_of([&] { static_cast<void>(rename_noreplace(directory / "a", directory / "a/b")); });
   EXPECT_EQ(error.code(), ErrorCode::kIo);
   EXPECT_EQ(error.context().system_errno, EINVAL);
+}
+
+TEST(RenameNoreplace, IsNotLedElsewhereByALink) {
+  const TempDirectory directory;
+  ASSERT_EQ(mkdir((directory / "real").c_str(), 0700), 0);
+  ASSERT_EQ(symlink("real", (directory / "link").c_str()), 0);
+  const TempFile file(directory / "real/a");
+  for (const auto& [from, to] : {std::pair("link/a", "b"), std::pair("real/a", "link/b")}) {
+    const Error error = error_of([&] { static_cast<void>(rename_noreplace(directory / from, directory / to)); });
+    EXPECT_EQ(error.context().system_errno, ELOOP);
+  }
+  EXPECT_TRUE(exists(directory / "real/a"));
+  EXPECT_TRUE(rename_noreplace(directory / "link", directory / "moved"));  // the link itself
+}
+
+TEST(OpenDirectory, AcceptsNoLinkAnywhereInThePath) {
+  const TempDirectory directory;
+  ASSERT_EQ(mkdir((directory / "real").c_str(), 0700), 0);
+  ASSERT_EQ(mkdir((directory / "real/below").c_str(), 0700), 0);
+  ASSERT_EQ(symlink("real", (directory / "link").c_str()), 0);
+  const TempFile file(directory / "file");
+  for (const bool readable : {false, true}) {
+    const int fd = open_directory(directory / "real//below/", readable);
+    EXPECT_EQ(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    close(fd);
+    for (const auto& [path, code] :
+         {std::pair("link", ELOOP), std::pair("link/below", ELOOP), std::pair("file", ENOTDIR),
+          std::pair("file/below", ENOTDIR), std::pair("missing", ENOENT)}) {
+      const Error error = error_of([&] { static_cast<void>(open_directory(directory / path, readable)); });
+      EXPECT_EQ(error.context().system_errno, code) << path;
+    }
+  }
 }
 
 TEST(SyncDirectory, SyncsDirectoriesOnly) {

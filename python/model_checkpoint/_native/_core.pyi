@@ -195,6 +195,17 @@ def drop_cache(fd: int, path: str) -> None:
 def sync_file(fd: int, path: str) -> None:
     """fsync. A failure is final for the file: never call it again, write a new file."""
 
-def sync_directory(path: str) -> None: ...
+def open_directory(path: str, readable: bool = False) -> int:
+    """A descriptor of a directory; raises OSError, with ELOOP if any component of the path is a link.
+
+    Without ``readable`` it is good for the calls that take a ``dir_fd``, and takes no permission to read.
+    """
+
+def sync_directory(path: str) -> None:
+    """fsync of its names. No component of the path may be a link."""
+
 def rename_noreplace(source: str, target: str) -> bool:
-    """Rename; raise FileExistsError if the target exists. False where the file system cannot promise atomicity."""
+    """Rename; raise FileExistsError if the target exists. False where the file system cannot promise atomicity.
+
+    No directory on the way to either may be a link.
+    """

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from model_checkpoint.analytics.aggregate import Aggregate, RunningAggregate
-from model_checkpoint.analytics.numbers import as_metrics
+from model_checkpoint.analytics.numbers import as_metrics, has_utf8
 from model_checkpoint.database.metric_table import NO_TAGS, Point, SeriesKey, tags_text
 from model_checkpoint.errors import (
     CatalogBusyError,
@@ -120,8 +120,8 @@ class MetricsCollector:
         """
         if values is not None:
             named = {**_plain(values), **named}
-        for value in named.values():
-            if type(value) is not float:
+        for name, value in named.items():
+            if type(value) is not float or not name.isascii():
                 named = as_metrics(named)
                 break
         marks = NO_TAGS
@@ -252,8 +252,8 @@ def _plain(values: Mapping[Any, Any]) -> Mapping[str, Any]:
 def _checked(step: object, epoch: object, split: object, tags: Mapping[str, str] | None) -> tuple[float | None, str]:
     """The epoch as a number, and the tags as text."""
     check_step(step)
-    if not isinstance(split, str):
-        raise ConfigurationError(f"a split is text, not {split!r:.40}")
+    if not isinstance(split, str) or not has_utf8(split):
+        raise ConfigurationError(f"a split is text, not {split!a:.40}")
     return None if epoch is None else as_metrics({"epoch": epoch})["epoch"], tags_text(tags)
 
 

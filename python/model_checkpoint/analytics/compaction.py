@@ -17,7 +17,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from model_checkpoint.analytics.segment import points_table, read_segment, write_segment
 from model_checkpoint.analytics.segment_check import find_damaged
@@ -28,9 +28,6 @@ from model_checkpoint.errors import StorageError
 from model_checkpoint.storage.durable import make_directories
 from model_checkpoint.storage.names import METRICS_NAME
 from model_checkpoint.utils.optional_import import require
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Compacted", "Compactor"]
 

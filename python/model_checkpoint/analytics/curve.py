@@ -33,20 +33,25 @@ def last_of_each_step(
 ) -> tuple[NDArray[np.int64], Floats]:
     """Points by step, and of several for a step the one with the largest id.
 
-    Most series are in order already, with one point a step: to see that is far quicker than to sort them.
+    Most series are in order already, with one point a step, or are long pieces that are: both is quick to find out.
     """
+    if not (steps[1:] >= steps[:-1]).all():
+        order = np.argsort(steps, kind="stable")  # by merging the pieces that are in order
+        steps, values, ids = steps[order], values[order], ids[order]
     if (steps[1:] > steps[:-1]).all():
         return steps, values
     order = np.lexsort((ids, steps))
-    steps, values = steps[order], values[order]
-    is_last = np.append(steps[1:] != steps[:-1], True)
-    return steps[is_last], values[is_last]
+    is_last = np.append(steps[1:] != steps[:-1], True)  # the steps are in order, and stay as they are
+    return steps[is_last], values[order][is_last]
 
 
 def split_by_number(
     numbers: NDArray[np.int16], *columns: NDArray[Any]
 ) -> Iterator[tuple[int, tuple[NDArray[Any], ...]]]:
     """The rows of each number, in their order."""
+    if numbers.size and (numbers == numbers[0]).all():
+        yield int(numbers[0]), columns
+        return
     order = np.argsort(numbers, kind="stable")  # of 16 bits: a radix sort
     found, starts = np.unique(numbers[order], return_index=True)
     for number, rows in zip(found.tolist(), np.split(order, starts[1:]), strict=True):

@@ -68,7 +68,9 @@ def downsample(steps: Steps, values: Floats, columns: int) -> Sampled:
 def _columns(steps: Steps, columns: int) -> Iterator[tuple[int, int]]:
     """Which points each column has; columns without any are left out."""
     first, last = int(steps[0]), int(steps[-1])
-    edges = [first + (last - first + 1) * column // columns for column in range(columns)]  # as Python's: no overflow
+    span = last - first + 1
+    # The first whole step of each column: rounded up, and in Python's integers, which do not overflow.
+    edges = [first - (-span * column // columns) for column in range(columns)]
     starts = np.searchsorted(steps, np.array(edges, dtype=np.int64)).tolist()
     for start, end in zip(starts, [*starts[1:], len(steps)], strict=True):
         if start < end:

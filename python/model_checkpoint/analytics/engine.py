@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from model_checkpoint.analytics.numbers import has_utf8
 from model_checkpoint.analytics.segment import COLUMNS, points_table
 from model_checkpoint.analytics.segment_check import DamagedSegment, find_damaged
 from model_checkpoint.database.base_connection import BaseDatabaseConnection
@@ -227,6 +228,7 @@ def _answer(connection: Any, sql: str, parameters: Sequence[object], limits: Lim
     QueryError: It is malformed, no ``SELECT``, or takes too much.
     _FailedError: Something else is wrong.
     """
+    _check_texts(sql, *parameters)
     duckdb: Any = require("duckdb", extra="analytics")
     clock = threading.Timer(limits.seconds, connection.interrupt)
     clock.start()
@@ -260,6 +262,13 @@ def _collected(batches: pa.RecordBatchReader, limits: Limits) -> pa.Table:
             raise QueryError(f"the answer takes more than {limits.memory_bytes} bytes of memory")
         kept.append(batch)
     return arrow.Table.from_batches(kept, schema=batches.schema)
+
+
+def _check_texts(*values: object) -> None:
+    """DuckDB answers a text that has no UTF-8 with an error of its binding's."""
+    for value in values:
+        if isinstance(value, str) and not has_utf8(value):
+            raise QueryError(f"{value!a:.80} has a surrogate, which has no UTF-8")
 
 
 def _check_statement(connection: Any, sql: str) -> None:

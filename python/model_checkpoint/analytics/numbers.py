@@ -7,7 +7,7 @@ from typing import Any
 
 from model_checkpoint.errors import ConfigurationError
 
-__all__ = ["as_metrics"]
+__all__ = ["as_metrics", "has_utf8"]
 
 
 def as_metrics(values: Mapping[Any, Any]) -> dict[str, float]:
@@ -18,10 +18,19 @@ def as_metrics(values: Mapping[Any, Any]) -> dict[str, float]:
     """
     metrics: dict[str, float] = {}
     for name, value in values.items():
-        if not isinstance(name, str) or not name:
-            raise ConfigurationError(f"the name of a metric is text, not {name!r}")
+        if not isinstance(name, str) or not name or not has_utf8(name):
+            raise ConfigurationError(f"the name of a metric is text, not {name!a:.80}")
         try:
             metrics[name] = float(value)
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise ConfigurationError(f"metric {name} is no number: {error}") from None
     return metrics
+
+
+def has_utf8(text: str) -> bool:
+    """Whether a text can be stored: one with a lone surrogate cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

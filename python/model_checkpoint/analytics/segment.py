@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from model_checkpoint.database.metric_table import HotPoint, SeriesKey
 from model_checkpoint.database.records import SegmentInfo
-from model_checkpoint.errors import CorruptionError, FormatError
-from model_checkpoint.storage.names import METRICS_NAME
+from model_checkpoint.errors import CorruptionError, FormatError, StorageError
+from model_checkpoint.storage.names import METRICS_NAME, is_experiment
 from model_checkpoint.utils.atomic_file import replace_bytes
 from model_checkpoint.utils.optional_import import require
 from model_checkpoint.utils.regular_file import open_regular, read_fully
@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["COLUMNS", "Segment", "is_segment_name", "points_table", "read_replaced", "read_segment", "write_segment"]
+__all__ = [
+    "COLUMNS",
+    "Segment",
+    "is_segment_name",
+    "points_table",
+    "read_replaced",
+    "read_segment",
+    "segment_path",
+    "write_segment",
+]
 
 COLUMNS = (*SeriesKey._fields, "step", "value", "time", "epoch", "id")
 _KEY = b"mckpt.segment"
@@ -101,7 +110,7 @@ def write_segment(root: str, experiment: str, table: pa.Table, *, replaces: Sequ
     digest = hashlib.sha256(data).hexdigest()
     first_id, last_id = _bounds(table, "id")
     path = f"{experiment}/{METRICS_NAME}/points-{first_id}-{last_id}-{digest[:16]}.parquet"
-    replace_bytes(os.path.join(root, path), data)
+    replace_bytes(os.path.join(root, path), data, nofollow=True)
     first_step, last_step = _bounds(table, "step")
     return SegmentInfo(path, experiment, table.num_rows, first_step, last_step, len(data), digest)
 
@@ -143,6 +152,19 @@ def _encode(table: pa.Table, description: Mapping[str, object]) -> Any:
     return sink.getvalue()
 
 
+def segment_path(root: str, path: str) -> str:
+    """Where a segment is, given its path in the store.
+
+    Raises:
+        CorruptionError: No segment has such a path: somebody has edited the catalog or a file.
+    """
+    experiment, _, rest = path.partition("/")
+    directory, _, name = rest.partition("/")
+    if not is_experiment(experiment) or directory != METRICS_NAME or not is_segment_name(name):
+        raise CorruptionError(f"{ascii(path)[:80]} is no segment's path", path=root, rule="segment")
+    return os.path.join(root, path)
+
+
 def read_segment(root: str, path: str) -> Segment:
     """Read a segment, every byte of which is verified by its name.
 
@@ -157,7 +179,7 @@ def read_segment(root: str, path: str) -> Segment:
     """
     parquet: Any = require("pyarrow.parquet", extra="analytics")
     arrow: Any = require("pyarrow", extra="analytics")
-    full = os.path.join(root, path)
+    full = segment_path(root, path)
     file = open_regular(full, nofollow=True)
     data = read_fully(file, file.nbytes, 0)
     digest = hashlib.sha256(data).hexdigest()
@@ -166,10 +188,10 @@ def read_segment(root: str, path: str) -> Segment:
     try:
         table = parquet.read_table(arrow.BufferReader(data), columns=list(COLUMNS))
         experiment, replaces = _described(path, table.schema.metadata)
-    except (arrow.ArrowException, KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"no segment of metrics: {error}", path=full, rule="segment") from error
-    info = SegmentInfo(path, experiment, table.num_rows, *_bounds(table, "step"), len(data), digest)
-    return Segment(info, table, _bounds(table, "id")[1], replaces)
+        info = SegmentInfo(path, experiment, table.num_rows, *_bounds(table, "step"), len(data), digest)
+        return Segment(info, table, _bounds(table, "id")[1], replaces)
+    except (arrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"no segment of metrics: {str(error)!a}", path=full, rule="segment") from error
 
 
 def read_replaced(root: str, path: str) -> tuple[str, ...]:
@@ -181,13 +203,17 @@ def read_replaced(root: str, path: str) -> tuple[str, ...]:
     """
     parquet: Any = require("pyarrow.parquet", extra="analytics")
     arrow: Any = require("pyarrow", extra="analytics")
-    full = os.path.join(root, path)
+    full = segment_path(root, path)
     file = open_regular(full, nofollow=True)
     try:
         with os.fdopen(os.dup(file.fd), "rb") as stream:
             return _described(path, parquet.read_metadata(stream).metadata)[1]
+    except OSError as error:
+        if error.errno is not None:
+            raise StorageError.from_os_error(error, "cannot read a segment of metrics", path=full) from error
+        raise FormatError(f"no segment of metrics: {str(error)!a}", path=full, rule="segment") from error
     except (arrow.ArrowException, KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"no segment of metrics: {error}", path=full, rule="segment") from error
+        raise FormatError(f"no segment of metrics: {str(error)!a}", path=full, rule="segment") from error
 
 
 def _described(path: str, metadata: Mapping[bytes, bytes]) -> tuple[str, tuple[str, ...]]:

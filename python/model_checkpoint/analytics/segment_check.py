@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from model_checkpoint.analytics.segment import segment_path
 from model_checkpoint.database.records import SegmentInfo
 from model_checkpoint.errors import CorruptionError, IntegrityError, StorageError
 from model_checkpoint.utils.regular_file import RegularFile, open_regular, read_fully
@@ -81,7 +82,7 @@ def _flaw(root: str, segment: SegmentInfo) -> DamagedSegment | None:
 
 
 def _open(root: str, segment: SegmentInfo) -> RegularFile:
-    path = os.path.join(root, segment.path)
+    path = segment_path(root, segment.path)
     try:
         file = open_regular(path, nofollow=True)
     except StorageError as error:

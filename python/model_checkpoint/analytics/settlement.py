@@ -30,12 +30,14 @@ from model_checkpoint.analytics.segment import (
     points_table,
     read_replaced,
     read_segment,
+    segment_path,
     write_segment,
 )
 from model_checkpoint.database.metric_table import MetricTable, SeriesKey
 from model_checkpoint.database.records import SegmentInfo
 from model_checkpoint.errors import IntegrityError, StorageError
 from model_checkpoint.storage.names import METRICS_NAME
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.storage_errors import storage_errors
 
 if TYPE_CHECKING:
@@ -148,7 +150,7 @@ class Settlement:
         directory = os.path.join(self._root, self._experiment, METRICS_NAME)
         with storage_errors("cannot list the segments", directory):
             try:
-                names = os.listdir(directory)
+                names = real_path.names(directory)
             except FileNotFoundError:
                 return []
         return [f"{self._experiment}/{METRICS_NAME}/{name}" for name in names if is_segment_name(name)]
@@ -170,7 +172,7 @@ def remove_segment(root: str, path: str) -> None:
         StorageError: The file system failed.
     """
     with storage_errors("cannot remove the segment", path), contextlib.suppress(FileNotFoundError):
-        os.unlink(os.path.join(root, path))
+        real_path.unlink(segment_path(root, path))
 
 
 def _read_replaced(root: str, path: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -140,7 +141,9 @@ def find_spikes(steps: ArrayLike, values: ArrayLike, *, window: int = 21, noises
 
     By the modified z-score: the distance from the running median, over the median absolute deviation of all such
     distances. Source: Iglewicz & Hoaglin, "How to detect and handle outliers", 1993; they take 3.5 for small samples,
-    at which one of 2,000 normal values is taken for a spike.
+    at which one of 2,000 normal values is taken for a spike. Where a line rises or falls without noise, each value is
+    its own running median; what stands out there is measured by the usual step from one value to the next. And where a
+    line is noisier than elsewhere, as losses are in the beginning, by the deviation there.
 
     Args:
         steps: Steps in order.
@@ -152,12 +155,30 @@ def find_spikes(steps: ArrayLike, values: ArrayLike, *, window: int = 21, noises
     if x.size < _LEAST:
         return ()
     half = min(window, x.size) // 2
-    padded = np.pad(y, half, mode="reflect", reflect_type="odd")  # a slope goes on beyond the ends
-    apart = y - np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
-    noise = float(np.median(np.abs(apart))) * _MAD_TO_SIGMA
-    scores = apart / (noise or np.finfo(float).tiny)
+    apart = y - _running_median(y, half, "odd")
+    usual_step = float(np.median(np.abs(np.diff(y)))) / math.sqrt(2)  # of noise alone, the same as the deviation
+    deviation = max(float(np.median(np.abs(apart))), usual_step)
+    local = np.maximum(_running_median(np.abs(apart), half, "even"), _doubt_at_ends(y, half))
+    noise = np.maximum(deviation, local) * _MAD_TO_SIGMA
+    with np.errstate(over="ignore"):  # beside a constant, everything else is infinitely far
+        scores = apart / np.maximum(noise, np.finfo(float).tiny)
     found = np.flatnonzero((np.abs(scores) >= noises) & (apart != 0))
     return tuple(Spike(int(x[n]), float(y[n]), float(scores[n])) for n in found)
+
+
+def _running_median(values: Floats, half: int, beyond: Literal["even", "odd"]) -> Floats:
+    """Of each value and those up to ``half`` places around it; beyond the ends a slope turns (even) or goes on."""
+    padded = np.pad(values, half, mode="reflect", reflect_type=beyond)
+    medians: Floats = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
+    return medians
+
+
+def _doubt_at_ends(values: Floats, half: int) -> Floats:
+    """Near an end, running medians hang on the last value there: how far that one is from the median of the rest."""
+    doubt = np.zeros_like(values)
+    doubt[:half] = abs(values[0] - np.median(values[: 2 * half + 1]))
+    doubt[values.size - half :] = abs(values[-1] - np.median(values[-2 * half - 1 :]))
+    return doubt
 
 
 def find_nonfinite(steps: ArrayLike, values: ArrayLike) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ between, `Workspace.reconcile` puts right.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -19,8 +20,10 @@ from model_checkpoint.checkpoint.retention import RetentionPlan, check_plan, pla
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.errors import CheckpointInUseError, CheckpointNotFoundError, IntegrityError, StorageError
 from model_checkpoint.events import CheckpointRestored, CheckpointTrashed, Event, RetentionPlanned
+from model_checkpoint.storage.trash import TrashEntry
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo
 from model_checkpoint.utils.clock import utc_now
+from model_checkpoint.utils.presence import is_present
 
 __all__ = ["Janitor"]
 
@@ -53,6 +56,8 @@ class Janitor:
     ) -> RetentionPlan:
         """What a policy would do now. Only checkpoints that are really there count; what somebody reads is kept.
 
+        Nothing is removed because a catalog says so: before that it is compared with the files.
+
         Args:
             experiment: The experiment's settings.
             keep: The policy.
@@ -65,7 +70,14 @@ class Janitor:
         """
         goal = goal or Objective.of(experiment)
         self._workspace.reconcile(experiment.name)
-        checkpoints = self._workspace.catalog.list(experiment.name)
+        plan = self._decide(experiment.name, keep, goal, resumed_from)
+        if plan.removed and self._workspace.agree(experiment.name):
+            self._workspace.reconcile(experiment.name)
+            plan = self._decide(experiment.name, keep, goal, resumed_from)
+        return plan
+
+    def _decide(self, experiment: str, keep: Keep, goal: Objective | None, resumed_from: str | None) -> RetentionPlan:
+        checkpoints = self._workspace.catalog.list(experiment)
 
         def decide(in_use: frozenset[str]) -> RetentionPlan:
             return plan_retention(
@@ -78,7 +90,7 @@ class Janitor:
                 resumed_from=resumed_from,
             )
 
-        in_use = frozenset(checkpoint.id for checkpoint in decide(frozenset()).removed if self._is_in_use(checkpoint))
+        in_use = frozenset(checkpoint.id for checkpoint in decide(frozenset()).removed if self._must_stay(checkpoint))
         return decide(in_use)
 
     def carry_out(self, plan: RetentionPlan, experiment: str, *, force: bool = False) -> None:
@@ -105,7 +117,9 @@ class Janitor:
         """
         found = self._workspace.store.restore(checkpoint_id)
         info = self._workspace.describe(found.path)
-        self._replace(info, "restore")
+        with self._workspace.catalog.write():
+            if is_present(os.path.join(self._workspace.store.root, found.path)):  # else somebody has removed it again
+                self._replace(info, "restore")
         self._emit(CheckpointRestored(info))
         return info
 
@@ -113,23 +127,20 @@ class Janitor:
         """Move a checkpoint to the trash, or delete it, if that is emptied at once.
 
         Raises:
-            CheckpointInUseError: Somebody reads it; it is still there.
+            CheckpointInUseError: Somebody reads it, or has pinned or named it since; it is still there.
             CheckpointNotFoundError: Somebody else has removed it.
             StorageError: The file system failed.
         """
         store = self._workspace.store
-        self._set_state(checkpoint, CheckpointState.TRASHED, "trash", reason)
+        self._doom(checkpoint, reason)
         try:
             entry = store.delete(checkpoint, reasons=(reason,), keep=self._trash_for)
         except CheckpointInUseError:
             self._set_state(checkpoint, CheckpointState.COMMITTED, "untrash", "in use")
             raise
-        if self._trash_for:
-            path = os.path.relpath(entry.checkpoint, store.root)
-            self._replace(dataclasses.replace(checkpoint, state=CheckpointState.TRASHED, path=path))
-        else:
+        if not self._trash_for:
             self._workspace.purge_expired()
-            self._workspace.catalog.remove(checkpoint.id)
+        self._note_removal(checkpoint, entry)
         self._emit(CheckpointTrashed(checkpoint, reason))
 
     def _try_remove(self, checkpoint: CheckpointInfo, reason: str) -> None:
@@ -138,12 +149,34 @@ class Janitor:
         except (CheckpointInUseError, CheckpointNotFoundError) as error:
             _log.info("%s was not removed: %s", checkpoint.ref, error)  # since the plan was made; the next one sees it
 
-    def _is_in_use(self, checkpoint: CheckpointInfo) -> bool:
-        """Whether somebody reads it, or it cannot be told."""
+    def _must_stay(self, checkpoint: CheckpointInfo) -> bool:
+        """Whether somebody reads it, or it cannot be told, or not whether it is pinned."""
+        store = self._workspace.store
         try:
-            return self._workspace.store.is_in_use(checkpoint)
+            store.annotation(checkpoint)
+            return store.is_in_use(checkpoint)
         except (IntegrityError, StorageError):
             return True
+
+    def _doom(self, checkpoint: CheckpointInfo, reason: str) -> None:
+        """Say that a checkpoint is in the trash, unless somebody has protected it since the plan was made."""
+        catalog = self._workspace.catalog
+        with catalog.write():
+            now = catalog.get(checkpoint.id)
+            if (now.pinned, now.aliases) != (checkpoint.pinned, checkpoint.aliases):
+                raise CheckpointInUseError(f"{checkpoint.ref} was pinned or named just now")
+            self._set_state(checkpoint, CheckpointState.TRASHED, "trash", reason)
+
+    def _note_removal(self, checkpoint: CheckpointInfo, entry: TrashEntry) -> None:
+        """Say where in the trash a checkpoint is, if others have not restored or deleted it already."""
+        catalog, root = self._workspace.catalog, self._workspace.store.root
+        with catalog.write(), contextlib.suppress(CheckpointNotFoundError):
+            now = catalog.get(checkpoint.id)
+            if is_present(entry.checkpoint):
+                path = os.path.relpath(entry.checkpoint, root)
+                self._replace(dataclasses.replace(now, state=CheckpointState.TRASHED, path=path))
+            elif not is_present(os.path.join(root, entry.path)):
+                catalog.remove(now.id)
 
     def _set_state(self, checkpoint: CheckpointInfo, state: CheckpointState, action: str, reason: str) -> None:
         catalog = self._workspace.catalog

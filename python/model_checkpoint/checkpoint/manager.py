@@ -52,6 +52,7 @@ from model_checkpoint.database.metric_table import MetricTable
 from model_checkpoint.errors import (
     CatalogDamagedError,
     CatalogError,
+    CheckpointNotFoundError,
     ConfigurationError,
     IntegrityError,
     SaveError,
@@ -744,7 +745,7 @@ class CheckpointManager:
         if checkpoint.verified_at is None:
             try:
                 self._remarks.set_verified(checkpoint, utc_now())
-            except (CatalogError, StorageError) as error:
+            except (CatalogError, CheckpointNotFoundError, StorageError) as error:  # somebody has just removed it
                 _log.info("%s is intact, but that could not be noted: %s", checkpoint.ref, error)
 
     def _point_to_older(self, checkpoint: CheckpointInfo, error: IntegrityError) -> None:

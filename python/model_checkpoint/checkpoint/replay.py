@@ -62,6 +62,7 @@ class Recording:
         failures_s: Sequence[float] = (),
         restart_s: float = 0.0,
         steps: Sequence[int] | None = None,
+        metrics: Mapping[int, Mapping[str, float]] = MappingProxyType({}),
     ) -> Self:
         """From when each step was logged: the ``time`` column of `MetricsReader.metrics`.
 
@@ -74,6 +75,7 @@ class Recording:
             failures_s: The same.
             restart_s: The same.
             steps: The number of each step that was logged.
+            metrics: What was measured, by these numbers.
         """
         moments = np.asarray(times, dtype="datetime64[us]")
         seconds = np.maximum(np.diff(moments).astype(np.float64) / 1e6, 0)
@@ -85,6 +87,7 @@ class Recording:
             save_s=save_s,
             failures_s=failures_s,
             restart_s=restart_s,
+            metrics=metrics,
             numbers=None if steps is None else tuple(steps[1:]),
         )
 

@@ -74,6 +74,11 @@ class SaveHistory:
         """What the next save is going to cost: the median of the last ones, nothing if unknown."""
         return sorted(self.waits)[len(self.waits) // 2] if self.waits else timedelta()
 
+    @property
+    def dearest_wait(self) -> timedelta:
+        """The most that the next save is going to cost, as far as the last ones tell."""
+        return max(self.waits, default=timedelta())
+
     @classmethod
     def of(
         cls, checkpoints: Iterable[CheckpointInfo], *, begun_at: datetime, starts: Sequence[RunStart] = ()
@@ -166,8 +171,8 @@ class SaveWhen(ABC):
     def budget(share: float) -> SaveWhen:
         """As often as possible while saves cost training no more than a share of its time: 0.02 is 2 %.
 
-        That is how long training waits for them, and by how much it is slower while they are written. What the next
-        save costs is expected from the last ones; the first one, which measures it, is due at once.
+        That is how long training waits for them, and by how much it is slower while they are written. The next save is
+        expected to cost as much as the dearest of the last five; the first one, which measures it, is due at once.
         """
         if not 0 < share < 1:
             raise ConfigurationError(f"budget({share!r}): must be a number between 0 and 1")
@@ -312,7 +317,7 @@ class _Budget(SaveWhen):
 
     def decide(self, history: SaveHistory, moment: Moment) -> Decision:
         elapsed = moment.at - (history.begun_at or history.last_at)
-        found = within_budget(self.share, elapsed=elapsed, waited=history.waited, next_wait=history.next_wait)
+        found = within_budget(self.share, elapsed=elapsed, waited=history.waited, next_wait=history.dearest_wait)
         return Decision(found.answer, tuple(f"{self}: {reason}" for reason in found.reasons))
 
 

@@ -1,6 +1,6 @@
 """Reading what is stored before it is needed, so that damage is found while there is still a good copy.
 
-    1. Take the checkpoint that was longest not looked at; `scrub_order` decides.
+    1. Take the checkpoint that was longest not looked at; `plan_scrub` decides.
     2. Read its manifest, then each file, piece by piece, from the device: what the page cache has proves nothing.
     3. Look for a good copy of what is damaged; to repair, write the whole file anew beside it and exchange the two:
        see `storage.repair`.
@@ -44,6 +44,7 @@ from model_checkpoint.storage.repair import Diagnosis, Remedy, diagnose, diagnos
 from model_checkpoint.storage.scan import belongs_at, open_at
 from model_checkpoint.types import CheckpointInfo, CheckpointState, FileInfo
 from model_checkpoint.utils.clock import utc_now
+from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.throttle import Throttle
 from model_checkpoint.utils.uncached import is_unreadable
 
@@ -276,7 +277,7 @@ class Scrubber:
             self._settle(place, _hopeless(flaws), problem="interrupted before anybody looked for a good copy")
             raise
         if flaws:
-            if not os.path.lexists(directory):  # where no lock could keep it
+            if not is_present(directory):  # where no lock could keep it
                 raise CheckpointNotFoundError(f"{place.ref} was removed meanwhile", ref=place.ref)
             diagnosis = diagnose(directory, place.path, info, flaws, self._copies)
             course = dataclasses.replace(course, sound=self._settle(place, diagnosis) and was_sound)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from model_checkpoint.analytics.finding import find
 from model_checkpoint.checkpoint.scrub_journal import read_journal
-from model_checkpoint.checkpoint.scrub_order import scrub_order
+from model_checkpoint.checkpoint.scrub_order import ScrubDecision, plan_scrub
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.database.metric_table import MetricTable
 from model_checkpoint.database.records import SegmentInfo
@@ -31,12 +31,14 @@ class Due:
         strays: Directories, relative to the root, whose manifest is gone or damaged and that the catalog does not know.
         named: Whether somebody has asked for these ones.
         segments: Files of metrics.
+        decisions: Why each of the checkpoints, and of those that are left out, in the same order.
     """
 
     checkpoints: tuple[CheckpointInfo, ...]
     strays: tuple[str, ...] = ()
     named: bool = False
     segments: tuple[SegmentInfo, ...] = ()
+    decisions: tuple[ScrubDecision, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -77,17 +79,18 @@ def due(
     else:
         checkpoints = workspace.catalog.list(experiment, states=_STATES)
     journal = read_journal(workspace.store.root)
-    ordered = scrub_order(
+    decisions = plan_scrub(
         checkpoints,
         now=utc_now(),
         older_than=older_than,
         damaged=journal.damaged,
         under_way=None if journal.position is None else journal.position.id,
     )
+    ordered = tuple(decision.checkpoint for decision in decisions if decision.due)
     if refs:
-        return Due(ordered, named=True)
+        return Due(ordered, named=True, decisions=decisions)
     segments = MetricTable(workspace.catalog).segments(experiment)
-    return Due(ordered, _strays(workspace, experiment), segments=segments)
+    return Due(ordered, _strays(workspace, experiment), segments=segments, decisions=decisions)
 
 
 def _strays(workspace: Workspace, experiment: str | None) -> tuple[str, ...]:

@@ -80,7 +80,8 @@ def write_journal(root: str, journal: ScrubJournal) -> None:
         "damaged": {key: format_rfc3339(time) for key, time in journal.damaged.items()},
         "position": None if position is None else _position_members(position),
     }
-    replace_bytes(os.path.join(root, _NAME), strict_json.dump(members).encode("ascii") + b"\n", durable=False)
+    text = strict_json.dump(members).encode("ascii") + b"\n"
+    replace_bytes(os.path.join(root, _NAME), text, durable=False, nofollow=True)
 
 
 def _position_members(position: Position) -> JsonValue:

@@ -6,28 +6,33 @@ import dataclasses
 import fcntl
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import MappingProxyType, TracebackType
 from typing import Self
 
+from model_checkpoint import _native
 from model_checkpoint.analytics.compaction import Compactor
+from model_checkpoint.checkpoint.facts import ManifestFacts, agrees, is_in_commit_order
 from model_checkpoint.database.catalog import Catalog
 from model_checkpoint.database.metric_table import MetricTable
 from model_checkpoint.database.opening import set_aside
 from model_checkpoint.errors import (
+    CatalogConflictError,
     CatalogDamagedError,
     CheckpointError,
     CheckpointNotFoundError,
     FormatError,
     IntegrityError,
     MissingDependencyError,
+    StorageError,
 )
 from model_checkpoint.storage.annotations import Annotation, with_annotation, without_alias
-from model_checkpoint.storage.names import check_experiment, parse_checkpoint_name
+from model_checkpoint.storage.names import check_experiment, is_in_trash, parse_checkpoint_name
 from model_checkpoint.storage.scan import StoreScan, open_at
 from model_checkpoint.storage.store import Store
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo, Mode
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.clock import utc_now
 from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.storage_errors import storage_errors
@@ -36,6 +41,7 @@ __all__ = ["Workspace"]
 
 _log = logging.getLogger("model_checkpoint")
 _EVERY_STATE = tuple(CheckpointState)
+_METRICS_MAY_LACK = "metrics that were logged and had not moved to Parquet files yet may be missing"
 
 
 class Workspace:
@@ -49,6 +55,7 @@ class Workspace:
     def __init__(self, store: Store, catalog: Catalog) -> None:
         self.store = store
         self.catalog = catalog
+        self._facts = ManifestFacts(store.root)
 
     @classmethod
     def open(cls, root: str | os.PathLike[str], *, create: bool = True) -> Self:
@@ -87,7 +94,14 @@ class Workspace:
     # --- the whole store ----------------------------------------------------------------------------------------------
 
     def rebuild(self) -> StoreScan:
-        """Make the catalog anew from the manifests, annotations and settings of the store; returns what was found."""
+        """Make the catalog anew from the manifests, annotations and settings of the store; returns what was found.
+
+        One that is damaged is kept aside.
+        """
+        try:
+            self.catalog.check()
+        except CatalogDamagedError:
+            self.repair()
         return _rebuild(self.store, self.catalog)
 
     def repair(self) -> None:
@@ -151,16 +165,66 @@ class Workspace:
         with self.catalog.write():  # and look again: what others did meanwhile is no disagreement
             disagreements = list(self._disagreements(experiment))
             self.store.settle(experiment)
-            for path, info in disagreements:
-                if info is None:
-                    self._adopt(path)
-                elif info.state is CheckpointState.TRASHED:
-                    self._finish_trashing(info)
-                elif info.state is CheckpointState.COMMITTED:
-                    _log.warning("%s is lost: its directory is gone", info.ref)
-                    self.catalog.set_state(info.id, CheckpointState.LOST)
-                else:
-                    self._readmit(info)
+            try:
+                with self.catalog.write():
+                    self._correct(disagreements)
+            except CatalogConflictError as error:  # the catalog is an older one, and has given out numbers again
+                _log.warning("%s: %s", experiment, error)
+                self._rebuild_rows()
+
+    def agree(self, experiment: str) -> bool:
+        """Compare all that the catalog says of the checkpoints of an experiment with what their files say.
+
+        `reconcile` sees what came and what went. This also sees what a catalog that is an older copy, or another
+        store's, or that somebody has edited, says wrongly of what is there; no cleanup may trust it before. Files that
+        have not changed since the last time are not read again.
+
+        Returns:
+            Whether anything was to be corrected. The catalog says then what the files say.
+
+        """
+        if self._is_right(experiment):
+            return False
+        with self.catalog.write():  # and look again: somebody may have been in the middle of a change
+            for row in self.catalog.list(experiment):
+                self._correct_row(row)
+            if not self._is_in_order(experiment):
+                _log.warning("%s: the catalog contradicts the commit order in the manifests", experiment)
+                self._rebuild_rows()
+        return True
+
+    def enter(self, checkpoint: CheckpointInfo) -> None:
+        """Add a checkpoint that has just appeared to the catalog, with what its annotation says.
+
+        If it is gone again, because another process's cleanup was faster, nothing happens. A catalog in which another
+        checkpoint has its number, because it is an older copy or no lock has kept writers apart, is rebuilt.
+        """
+        with self.catalog.write():
+            if not is_present(os.path.join(self.store.root, checkpoint.path)):
+                return
+            try:
+                self.catalog.add(checkpoint)
+            except CatalogConflictError as error:
+                _log.warning("%s: %s", checkpoint.ref, error)
+                self._rebuild_rows()
+            self.retell(checkpoint.id)
+
+    def retell(self, checkpoint_id: str) -> CheckpointInfo:
+        """Let the catalog say of a checkpoint what its annotation says now; returns what it says then.
+
+        Inside the ``write`` of a change that the annotation has already: whoever comes last then tells of all changes.
+
+        Raises:
+            CheckpointNotFoundError: The catalog does not know it.
+            FormatError: The annotation breaks a rule.
+        """
+        with self.catalog.write():
+            known = self.catalog.get(checkpoint_id)
+            told = with_annotation(known, self._said(known))
+            if told != known:
+                self.catalog.remove(known.id)
+                self.catalog.add(told)
+            return told
 
     def describe(self, path: str) -> CheckpointInfo:
         """What the files of a checkpoint say of it.
@@ -170,11 +234,11 @@ class Workspace:
             StorageError: It cannot be read.
         """
         info = open_at(self.store.root, path).manifest.info(path)
-        annotation = self.store.annotation(info)
-        for alias in annotation.aliases:
-            if self._is_claimed_later(info, annotation, alias):
-                annotation = without_alias(annotation, alias)
-        return with_annotation(info, annotation)
+        return with_annotation(info, self._said(info))
+
+    def settings(self, listed: ExperimentInfo) -> ExperimentInfo:
+        """The settings of an experiment as its files have them, or, where they have none, as the catalog lists them."""
+        return self._settings(listed.name) or listed
 
     def holder(self, experiment: str, alias: str) -> CheckpointInfo | None:
         """The checkpoint that has a name, in whatever state it is."""
@@ -183,6 +247,14 @@ class Workspace:
         except CheckpointNotFoundError:
             return None
         return found if alias in found.aliases else None
+
+    def _said(self, info: CheckpointInfo) -> Annotation:
+        """The annotation of a checkpoint, without the names that have gone to others."""
+        annotation = self.store.annotation(info)
+        for alias in annotation.aliases:
+            if self._is_claimed_later(info, annotation, alias):
+                annotation = without_alias(annotation, alias)
+        return annotation
 
     def _is_claimed_later(self, info: CheckpointInfo, annotation: Annotation, alias: str) -> bool:
         """Whether a name has gone to another checkpoint, and an interrupted process could not say so of this one."""
@@ -217,13 +289,75 @@ class Workspace:
             return info.state is not CheckpointState.COMMITTED
         if info.state is not CheckpointState.TRASHED:
             return info.state is CheckpointState.COMMITTED
-        return not (info.path.startswith(".trash/") and is_present(os.path.join(self.store.root, info.path)))
+        return not (is_in_trash(info.path) and is_present(os.path.join(self.store.root, info.path)))
 
     def _paths(self, experiment: str) -> set[str]:
         directory = os.path.join(self.store.root, experiment)
         with storage_errors("cannot list the experiment", directory):
-            names = os.listdir(directory)
+            try:
+                names = real_path.names(directory)
+            except FileNotFoundError:  # the catalog is another store's, or the experiment was removed by hand
+                return set()
         return {f"{experiment}/{name}" for name in names if parse_checkpoint_name(name) is not None}
+
+    def _correct(self, disagreements: Iterable[tuple[str, CheckpointInfo | None]]) -> None:
+        for path, info in disagreements:
+            if info is None:
+                self._adopt(path)
+            elif info.state is CheckpointState.TRASHED:
+                self._finish_trashing(info)
+            elif info.state is CheckpointState.COMMITTED:
+                _log.warning("%s is lost: its directory is gone", info.ref)
+                self.catalog.set_state(info.id, CheckpointState.LOST)
+            else:
+                self._readmit(info)
+
+    def _is_right(self, experiment: str) -> bool:
+        """Whether the catalog says of every checkpoint what its files say."""
+        try:
+            same = all(
+                truth is None or agrees(row, truth)
+                for row in self.catalog.list(experiment)
+                for truth in (self._truth(row),)
+            )
+        except IntegrityError:
+            return False
+        return same and self._is_in_order(experiment)
+
+    def _is_in_order(self, experiment: str) -> bool:
+        rows = self.catalog.list(experiment)
+        truths = {row.id: truth for row in rows if (truth := self._truth(row)) is not None}
+        return is_in_commit_order(rows, truths)
+
+    def _truth(self, row: CheckpointInfo) -> CheckpointInfo | None:
+        """What the files say; None if they cannot be read, or what was said is damaged: then it contradicts nobody, and
+        a cleanup leaves the checkpoint alone.
+
+        Raises:
+            IntegrityError: The manifest is damaged, or is that of another checkpoint.
+        """
+        with suppress(StorageError):
+            found = self._facts.of(row.path)
+            with suppress(IntegrityError):
+                return with_annotation(found, self._said(row))
+        return None
+
+    def _correct_row(self, row: CheckpointInfo) -> None:
+        """Let the catalog say what the files say, in the order that it has."""
+        try:
+            truth = self._truth(row)
+        except IntegrityError as error:
+            _log.warning("%s is quarantined: %s", row.ref, error)
+            self.catalog.set_state(row.id, CheckpointState.QUARANTINED)
+            return
+        if truth is not None and not agrees(row, truth):
+            _log.info("%s: the catalog did not say what its files say", row.ref)
+            self.catalog.remove(row.id)
+            self.catalog.add(dataclasses.replace(truth, seq=row.seq))
+
+    def _rebuild_rows(self) -> None:
+        _rebuild(self.store, self.catalog)
+        _log.warning("%s: the catalog was rebuilt from the manifests; %s", self.store.root, _METRICS_MAY_LACK)
 
     def _adopt(self, path: str) -> None:
         try:
@@ -288,7 +422,7 @@ def _open_filled(store: Store) -> Catalog:
 
     def fill(catalog: Catalog) -> None:
         if _rebuild(store, catalog).checkpoints:
-            _log.warning("%s: the catalog was rebuilt from the manifests", store.root)
+            _log.warning("%s: the catalog was rebuilt from the manifests; %s", store.root, _METRICS_MAY_LACK)
 
     return Catalog.open(store.root, fill=fill)
 
@@ -329,7 +463,7 @@ def _settle_metrics(store: Store, catalog: Catalog) -> None:
 def _alone_in(directory: str) -> Iterator[None]:
     """Keep other processes of this kind out, as far as the file system has locks."""
     with storage_errors("cannot lock the store", directory):
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = _native.open_directory(directory, readable=True)
     try:
         with suppress(OSError):  # no locks here: at worst the catalog is rebuilt twice
             fcntl.flock(fd, fcntl.LOCK_EX)

@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": "compare",
     "query": "query",
     "perf": "perf",
+    "replay": "replay",
     "report": "report",
     "verify": "verify",
     "scrub": "scrub",

@@ -115,7 +115,7 @@ def _print(rankings: Sequence[Ranking]) -> None:
             print_line()
         print_line(escape(ranking.title), style="bold")
         _print_table(ranking)
-        if ranking.wish.kind == "pareto" and not ranking.request.is_history:
+        if ranking.is_front:
             print_line(
                 f"{len(ranking.found)} of {count(ranking.candidates, 'checkpoint')} are on the front", style="dim"
             )
@@ -158,12 +158,12 @@ def _as_json(ranking: Ranking) -> JsonValue:
         {**checkpoint_json(one.info, ranking.view.reasons_of(one.info)), **({"why": one.why} if one.why else {})}
         for one in ranking.found
     ]
-    (first, *others) = ranking.wish.terms
+    (metric, mode), *others = ranking.goals
     return {
         "name": ranking.view.info.name,
-        "metric": None if others else first.metric,
-        "mode": None if others else first.mode,
-        "criterion": str(ranking.wish),
+        "metric": None if others else metric,
+        "mode": None if others else mode,
+        "criterion": ranking.words,
         "where": list(ranking.request.where),
         "checkpoints": found,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 from collections.abc import Sequence
@@ -14,13 +15,14 @@ import numpy as np
 from model_checkpoint.analytics.comparison import align, config_differences
 from model_checkpoint.analytics.curve import Floats
 from model_checkpoint.analytics.reader import MetricsReader
+from model_checkpoint.analytics.saved_curve import saved_curve
 from model_checkpoint.analytics.trend import trend
 from model_checkpoint.cli.command import Session, command
 from model_checkpoint.cli.direction import better, mode_of
 from model_checkpoint.cli.exit_codes import ExitCode
 from model_checkpoint.cli.render import Column, escape, number, print_json, print_line, print_table
 from model_checkpoint.cli.sparkline import sparkline
-from model_checkpoint.cli.view import read_views
+from model_checkpoint.cli.view import ExperimentView, read_views
 from model_checkpoint.database.listing import Listing
 from model_checkpoint.errors import ConfigurationError, MetricNotFoundError
 from model_checkpoint.types import ExperimentInfo, Mode
@@ -30,8 +32,9 @@ __all__ = ["compare_command"]
 
 _WIDTH = 32
 _COLUMNS = (
-    Column("EXPERIMENT"), Column("BEST", right=True), Column("AT STEP", right=True), Column("LAST", right=True),
-    Column("STEPS", right=True), Column("LATELY"), Column("COURSE"),
+    Column("EXPERIMENT"), Column("BEST", right=True), Column("AT STEP", right=True, drops=True),
+    Column("LAST", right=True, drops=True),
+    Column("STEPS", right=True, drops=True), Column("LATELY", drops=True), Column("COURSE"),
 )  # fmt: skip
 
 
@@ -84,7 +87,9 @@ def compare_command(
         raise ConfigurationError("no experiment monitors a metric; name one with --metric")
     chosen = mode_of(name, cast("Mode | None", mode), infos)
     with MetricsReader.open(session.store_root) as reader:
-        runs = sorted((_run(reader, info, name, split, chosen) for info in infos), key=lambda run: run.sort_key)
+        runs = sorted((_run(reader, view, name, split, chosen) for view in views), key=lambda run: run.sort_key)
+        if not any(len(run.steps) for run in runs):
+            raise MetricNotFoundError(f"{name}[{split}]" if split else name, _known(reader, views, name))
     if session.as_json:
         print_json({"metric": name, "split": split, "mode": chosen, "experiments": [_as_json(run) for run in runs]})
         return ExitCode.OK
@@ -92,12 +97,22 @@ def compare_command(
     return ExitCode.OK
 
 
-def _run(reader: MetricsReader, info: ExperimentInfo, metric: str, split: str, mode: Mode) -> _Run:
+def _run(reader: MetricsReader, view: ExperimentView, metric: str, split: str, mode: Mode) -> _Run:
+    """What was logged; if nothing was, the values that checkpoints were saved with."""
     try:
-        steps, values = reader.curve(info.name, metric, split=split)
+        steps, values = reader.curve(view.info.name, metric, split=split)
     except MetricNotFoundError:
-        steps, values = np.empty(0, np.int64), np.empty(0)
-    return _Run(info, steps.astype(np.float64), values, mode)
+        saved = saved_curve(metric, () if split else view.checkpoints)
+        steps, values = saved.steps, saved.values
+    return _Run(view.info, steps.astype(np.float64), values, mode)
+
+
+def _known(reader: MetricsReader, views: Sequence[ExperimentView], name: str) -> list[str]:
+    """What could have been asked for, the nearest first."""
+    keys = {key for view in views for key in reader.series(view.info.name)}
+    names = {f"{key.name}[{key.split}]" if key.split else key.name for key in keys}
+    names |= {metric for view in views for info in view.checkpoints for metric in info.metrics}
+    return list(dict.fromkeys([*difflib.get_close_matches(name, sorted(names)), *sorted(names)]))
 
 
 def _print(runs: Sequence[_Run], title: str) -> None:

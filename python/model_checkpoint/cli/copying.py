@@ -23,6 +23,7 @@ from model_checkpoint.storage.contents import check_file, open_contents
 from model_checkpoint.storage.durable import remove_tree, sync_directory
 from model_checkpoint.storage.names import MANIFEST_NAME
 from model_checkpoint.types import FileInfo
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.regular_file import open_regular
 from model_checkpoint.utils.storage_errors import storage_errors
 
@@ -48,6 +49,7 @@ def copy_directory(
         IntegrityError: The copy is not what the manifest says.
         StorageError: The file system failed.
     """
+    target = real_path.of(target)
     with _sibling(target) as temporary:
         for file in files:
             _copy(source, file, temporary, advance)
@@ -66,6 +68,7 @@ def copy_file(source: str, file: FileInfo, target: str, advance: Advance) -> Non
         IntegrityError: The copy is not what the manifest says.
         StorageError: The file system failed.
     """
+    target = real_path.of(target)
     with _sibling(target) as temporary:
         _copy(source, file, temporary, advance)
         _publish(os.path.join(temporary, file.name), target)
@@ -75,7 +78,7 @@ def copy_file(source: str, file: FileInfo, target: str, advance: Advance) -> Non
 def _sibling(target: str) -> Iterator[str]:
     """A directory beside the target, removed afterwards if it is still there."""
     _refuse_existing(target)
-    temporary = os.path.join(os.path.dirname(target) or ".", f".mckpt-{uuid.uuid4().hex}.tmp")
+    temporary = os.path.join(os.path.dirname(target), f".mckpt-{uuid.uuid4().hex}.tmp")
     with storage_errors("cannot export", target):
         os.mkdir(temporary)
     try:
@@ -110,7 +113,7 @@ def _publish(temporary: str, target: str) -> None:
         raise
     except OSError as error:
         raise StorageError.from_os_error(error, "cannot put the copy in place", path=target) from error
-    sync_directory(os.path.dirname(target) or ".")
+    sync_directory(os.path.dirname(target))
 
 
 def _refuse_existing(target: str) -> None:

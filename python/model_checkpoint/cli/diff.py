@@ -36,7 +36,7 @@ def diff_command(session: Session, *, a: str, b: str, everything: bool) -> ExitC
     from model_checkpoint.storage.diff import diff
 
     first, second = find_target(session, a), find_target(session, b)
-    difference = diff(first.path, second.path)
+    difference = diff(*(side.path if side.is_file else side.open() for side in (first, second)))
     if session.as_json:
         print_json({"a": first.name, "b": second.name, **_as_json(difference)})
     else:

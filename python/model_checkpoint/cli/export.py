@@ -32,12 +32,10 @@ def export_command(session: Session, *, ref: str, out: str, component: str | Non
     OUT must not exist. The copy is verified before it appears. A component of one file becomes the file OUT, or a file
     in OUT if that is a directory.
     """
-    from model_checkpoint.storage.contents import open_contents
-
     target = find_target(session, ref)
     if target.is_file:
         raise ConfigurationError(f"{target.path} is a file: there is nothing to export from it")
-    contents = open_contents(target.path)
+    contents = target.open()
     files = contents.manifest.files if component is None else _files_of(contents.manifest.files, component, target.name)
     nbytes, start = sum(file.nbytes for file in files), time.perf_counter()
     with byte_progress("exporting", nbytes) as advance:

@@ -57,13 +57,12 @@ def inspect_command(session: Session, *, target: str, tensors: str) -> ExitCode:
 
 
 def _inspect(target: Target) -> list[FileReport]:
-    from model_checkpoint.storage.contents import open_contents
     from model_checkpoint.storage.safetensors.inspect import inspect_file
 
     if target.is_file:
         return [inspect_file(target.path)]
-    contents = open_contents(target.path)
-    return [inspect_file(os.path.join(target.path, name), nofollow=True) for name in contents.tensor_files]
+    contents = target.open()
+    return [inspect_file(os.path.join(contents.directory, name), nofollow=True) for name in contents.tensor_files]
 
 
 def _matching(report: FileReport, pattern: str) -> list[TensorInfo]:

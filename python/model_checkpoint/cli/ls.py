@@ -63,7 +63,7 @@ def heading(view: ExperimentView) -> str:
     better = {"min": ", less is better", "max": ", more is better", None: ""}[info.mode]
     parts = [
         info.name,
-        f"{info.monitor}{better}" if info.monitor else "",
+        info.criterion or (f"{info.monitor}{better}" if info.monitor else ""),
         f"keep {info.keep or 'all()'}",
     ]
     return escape(" · ".join(part for part in parts if part))
@@ -74,6 +74,7 @@ def _as_json(view: ExperimentView, limit: int | None) -> JsonValue:
         "name": view.info.name,
         "monitor": view.info.monitor,
         "mode": view.info.mode,
+        "criterion": view.info.criterion,
         "keep": view.info.keep,
         "count": len(view.checkpoints),
         "bytes": view.nbytes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def examine_metrics(root: Path) -> MetricsVerdict:
     """
     with Listing.open(root) as listing:
         segments = listing.segments()
-        damaged = find_damaged(str(root), segments)
+        damaged = find_damaged(os.path.realpath(root), segments)
         listed = {segment.path for segment in listing.segments()}
     left = tuple(flaw for flaw in damaged if flaw.info.path in listed)  # the others were merged meanwhile
     return MetricsVerdict(len(segments), sum(segment.nbytes for segment in segments), left)

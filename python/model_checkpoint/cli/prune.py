@@ -91,7 +91,7 @@ def _prune(
 
 
 def _experiments(workspace: Workspace, name: str | None) -> Sequence[ExperimentInfo]:
-    known = workspace.catalog.experiments()
+    known = tuple(map(workspace.settings, workspace.catalog.experiments()))
     if name is None:
         return known
     found = [info for info in known if info.name == name]

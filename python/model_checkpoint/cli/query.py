@@ -12,7 +12,7 @@ from model_checkpoint.analytics.reader import MetricsReader
 from model_checkpoint.cli.command import Session, command
 from model_checkpoint.cli.exit_codes import ExitCode
 from model_checkpoint.cli.metric_options import skip_damaged
-from model_checkpoint.cli.render import Column, count, print_json, print_line, print_table
+from model_checkpoint.cli.render import Column, count, print_json, print_line, print_rows
 from model_checkpoint.utils.clock import format_rfc3339
 from model_checkpoint.utils.duration import parse_duration
 from model_checkpoint.utils.sizes import parse_size
@@ -48,7 +48,7 @@ def query_command(session: Session, *, sql: str, duration: str, memory: str, lim
     columns = [
         Column(name, right=_is_number(kind)) for name, kind in zip(table.column_names, table.schema.types, strict=True)
     ]
-    print_table(columns, [[_text(value) for value in row.values()] for row in table.slice(0, limit).to_pylist()])
+    print_rows(columns, [[_text(value) for value in row.values()] for row in table.slice(0, limit).to_pylist()])
     if table.num_rows > limit:
         print_line(f"and {count(table.num_rows - limit, 'row')} more (--limit, --json)", style="dim")
     return ExitCode.OK
@@ -62,12 +62,25 @@ def _text(value: object) -> str:
     match value:
         case None:
             return "-"
+        case bool():
+            return "yes" if value else "no"
         case float():
             return f"{value:.6g}"
         case datetime():
             return format_rfc3339(value) if value.tzinfo else value.isoformat()
+        case list():
+            return ", ".join(map(_item, value))
         case _:
             return str(value)
+
+
+def _item(value: object) -> str:
+    """Of a list a value, of a map a pair."""
+    match value:
+        case (key, item):
+            return f"{key}={_text(item)}"
+        case _:
+            return _text(value)
 
 
 def _plain(value: object) -> JsonValue:

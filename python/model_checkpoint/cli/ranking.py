@@ -6,12 +6,16 @@ import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from model_checkpoint.analytics.selection import rank
 from model_checkpoint.cli.view import ExperimentView
 from model_checkpoint.cli.wish import Wish
 from model_checkpoint.errors import CheckpointNotFoundError, MetricNotFoundError
-from model_checkpoint.types import CheckpointInfo, CheckpointState
+from model_checkpoint.types import CheckpointInfo, CheckpointState, Mode
+
+if TYPE_CHECKING:
+    from model_checkpoint.analytics.best_model_selector import BestModelSelector
 
 __all__ = ["Found", "Ranking", "Request", "rank_view"]
 
@@ -60,17 +64,21 @@ class Ranking:
 
     Attributes:
         view: The experiment.
-        wish: How they are ordered, with every metric and direction filled in.
         request: What was asked for.
-        metrics: What was looked at.
+        words: By what they are ordered, for people.
+        goals: The metrics that order them, and which of their values are better.
+        metrics: What was looked at, that of the constraints included.
+        is_front: Whether they are those that no other beats, instead of all in an order.
         found: The checkpoints, best first; of a history, oldest first.
         candidates: From among how many.
     """
 
     view: ExperimentView
-    wish: Wish
     request: Request
+    words: str
+    goals: tuple[tuple[str, Mode], ...]
     metrics: tuple[str, ...]
+    is_front: bool
     found: tuple[Found, ...]
     candidates: int
 
@@ -79,7 +87,7 @@ class Ranking:
         """``digits · val_loss, less is better · with latency_ms < 50``."""
         where = f" · with {' and '.join(self.request.where)}" if self.request.where else ""
         since = " · which was the best when" if self.request.is_history else ""
-        return f"{self.view.info.name} · {self.wish}{where}{since}"
+        return f"{self.view.info.name} · {self.words}{where}{since}"
 
 
 def rank_view(view: ExperimentView, request: Request) -> Ranking:
@@ -93,20 +101,38 @@ def rank_view(view: ExperimentView, request: Request) -> Ranking:
     committed = [info for info in view.checkpoints if info.state is CheckpointState.COMMITTED]
     if not committed:
         raise CheckpointNotFoundError(f"experiment {view.info.name!r} has no checkpoint to choose from", ref="best")
+    if view.info.criterion is not None and request.wish == Wish():
+        return _by_criterion(view, request, committed)
     _check_known(request.wish.metrics, committed)
     wish = request.wish.for_experiment(view.info)
+    goals = tuple((term.metric, term.mode_in(view.info)) for term in wish.terms)
     if request.is_plain:
-        (term,) = wish.terms
         _check_known(wish.metrics, committed)
-        ranked = rank(committed, term.metric, term.mode or "min")[: request.limit]
-        return Ranking(view, wish, request, wish.metrics, tuple(map(Found, ranked)), len(committed))
-    return _select(view, wish, request, committed)
-
-
-def _select(view: ExperimentView, wish: Wish, request: Request, committed: Sequence[CheckpointInfo]) -> Ranking:
+        found = tuple(map(Found, rank(committed, *goals[0])[: request.limit]))
+        return Ranking(view, request, str(wish), goals, wish.metrics, False, found, len(committed))
     from model_checkpoint.analytics.best_model_selector import BestModelSelector
 
     selector = BestModelSelector(wish.criterion, where=request.where)
+    return _select(view, request, selector, str(wish), goals, committed)
+
+
+def _by_criterion(view: ExperimentView, request: Request, committed: Sequence[CheckpointInfo]) -> Ranking:
+    """By what the experiment itself goes by, where that is more than a metric."""
+    from model_checkpoint.analytics.best_model_selector import BestModelSelector
+    from model_checkpoint.analytics.selector_text import parse_selector
+
+    own = parse_selector(view.info.criterion or "")
+    narrowed = BestModelSelector(own.criterion, where=(*own.where, *request.where))
+    leading = own.criterion.leading
+    return _select(view, request, narrowed, str(own), ((leading.metric, leading.mode),), committed)
+
+
+def _select(
+    view: ExperimentView, request: Request, selector: BestModelSelector, words: str,
+    goals: tuple[tuple[str, Mode], ...], committed: Sequence[CheckpointInfo],
+) -> Ranking:  # fmt: skip
+    from model_checkpoint.analytics.criteria import Pareto
+
     _check_known(selector.metrics, committed)
     if request.is_history:
         selections = selector.history(committed)[-(request.limit or 0) :]
@@ -116,7 +142,8 @@ def _select(view: ExperimentView, wish: Wish, request: Request, committed: Seque
         selector.best(committed)  # which says why there is none
     by_id = {info.id: info for info in committed}
     found = tuple(Found(by_id[one.id], one.why if request.explains else "") for one in selections)
-    return Ranking(view, wish, request, selector.metrics, found, len(committed))
+    is_front = isinstance(selector.criterion, Pareto) and not request.is_history
+    return Ranking(view, request, words, goals, selector.metrics, is_front, found, len(committed))
 
 
 def _check_known(metrics: Sequence[str], checkpoints: Sequence[CheckpointInfo]) -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "print_facts",
     "print_json",
     "print_line",
+    "print_rows",
     "print_table",
     "styled",
 ]
@@ -40,6 +41,7 @@ __all__ = [
 _AHEAD = "ahead"
 _GAP = "  "
 _NARROWEST = 16  # columns: below this, wrapping is worse than what the terminal does with a long line
+_COMFORTABLE = 32  # columns: so much room a column that wraps gets before others are left out
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
 
@@ -63,11 +65,13 @@ class Column:
         title: Its heading.
         right: Whether it is aligned to the right, as numbers are.
         wraps: Whether it is broken over lines where the terminal is too narrow; one column of a table may be.
+        drops: Whether it is left out where the terminal is too narrow; of several ones the last goes first.
     """
 
     title: str
     right: bool = False
     wraps: bool = False
+    drops: bool = False
 
 
 # --- values as text ---------------------------------------------------------------------------------------------------
@@ -138,7 +142,9 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str | Cell]]) -> None:
     """Print rows under headings; columns without any content are left out."""
     body = [[_escaped(cell) for cell in row] for row in rows]
-    shown = [index for index in range(len(columns)) if any(row[index].text for row in body)]
+    shown = _without_dropped(
+        [index for index in range(len(columns)) if any(row[index].text for row in body)], columns, body
+    )
     columns = [columns[index] for index in shown]
     heading = [Cell(escape(column.title), "bold") for column in columns]
     table = [heading, *([row[index] for index in shown] for row in body)]
@@ -148,9 +154,43 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str | Cell]])
             print(line)
 
 
+def print_rows(columns: Sequence[Column], rows: Sequence[Sequence[str | Cell]]) -> None:
+    """Print a table; where its lines do not fit the terminal, each row as lines of ``name  value``."""
+    if _fits(columns, rows):
+        print_table(columns, rows)
+        return
+    for at, row in enumerate(rows):
+        if at:
+            print_line()
+        print_facts((column.title, _escaped(cell).text) for column, cell in zip(columns, row, strict=True))
+
+
+def _fits(columns: Sequence[Column], rows: Iterable[Sequence[str | Cell]]) -> bool:
+    available = _line_width()
+    if available is None:
+        return True
+    table = [[Cell(column.title) for column in columns], *rows]
+    widths = [max(_width(_escaped(row[index]).text) for row in table) for index in range(len(columns))]
+    return sum(widths) + len(_GAP) * (len(widths) - 1) <= available
+
+
 def _escaped(cell: str | Cell) -> Cell:
     text, style = cell if isinstance(cell, Cell) else (cell, "")
     return Cell(escape(text), style)
+
+
+def _without_dropped(shown: list[int], columns: Sequence[Column], body: Sequence[Sequence[Cell]]) -> list[int]:
+    """Leave out what may be left out until the lines fit, and the column that wraps has room for some words."""
+    available = _line_width()
+    if available is None:
+        return shown
+    widths = {n: max(_width(columns[n].title), *(_width(row[n].text) for row in body)) for n in shown}
+    for n in shown:
+        widths[n] = min(widths[n], _COMFORTABLE) if columns[n].wraps else widths[n]
+    for n in reversed([n for n in shown if columns[n].drops]):
+        if sum(widths.values()) + len(_GAP) * (len(widths) - 1) > available:
+            del widths[n]
+    return [n for n in shown if n in widths]
 
 
 def _fit(widths: list[int], columns: Sequence[Column]) -> list[int]:

@@ -29,7 +29,7 @@ __all__ = ["print_report"]
 
 _COLUMNS = (
     Column("METRIC"), Column("SPLIT"), Column("TAGS"), Column("COURSE"), Column("LAST", right=True),
-    Column("MIN", right=True), Column("MAX", right=True), Column("REMARKS", wraps=True),
+    Column("MIN", right=True, drops=True), Column("MAX", right=True, drops=True), Column("REMARKS", wraps=True),
 )  # fmt: skip
 
 

@@ -11,17 +11,27 @@ import click
 from model_checkpoint.cli.command import Session, command
 from model_checkpoint.cli.exit_codes import ExitCode
 from model_checkpoint.cli.progress import byte_progress
-from model_checkpoint.cli.render import count, escape, print_json, print_line
+from model_checkpoint.cli.render import Cell, Column, age, count, escape, print_json, print_line, print_table
 from model_checkpoint.errors import ConfigurationError
+from model_checkpoint.utils.clock import utc_now
 from model_checkpoint.utils.duration import format_duration, parse_duration
 from model_checkpoint.utils.sizes import format_size, parse_size
 from model_checkpoint.utils.strict_json import JsonValue
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from model_checkpoint.checkpoint.scrub_due import Due
+    from model_checkpoint.checkpoint.scrub_order import ScrubDecision
     from model_checkpoint.checkpoint.scrub_report import ScrubDamage, ScrubReport
     from model_checkpoint.events import Event
 
 __all__ = ["scrub_command"]
+
+_PLAN = (
+    Column("ORDER", right=True), Column("CHECKPOINT"), Column("AGE", right=True), Column("SIZE", right=True),
+    Column("BECAUSE", wraps=True),
+)  # fmt: skip
 
 
 @command("scrub")
@@ -37,6 +47,7 @@ __all__ = ["scrub_command"]
 @click.option("--rate", metavar="SIZE", help="Read at most so much in a second: '200MB/s'.")
 @click.option("--for", "within", metavar="TIME", help="Stop after that long: '10m'. The next scrub goes on from there.")
 @click.option("--older-than", metavar="TIME", help="Only what was not verified since that long: '7d'.")
+@click.option("--plan", "only_plan", is_flag=True, help="Only show what would be read, in which order, and why.")
 def scrub_command(
     session: Session,
     *,
@@ -46,6 +57,7 @@ def scrub_command(
     rate: str | None,
     within: str | None,
     older_than: str | None,
+    only_plan: bool,
 ) -> ExitCode:
     """Read checkpoints from the device, note what is sound, and find, or repair, what is damaged.
 
@@ -60,8 +72,12 @@ def scrub_command(
     bytes_per_s = None if rate is None else _parse_rate(rate)
     within_s = None if within is None else parse_duration(within)
     older_than_s = None if older_than is None else parse_duration(older_than)
+    if only_plan and (repair or copies or rate or within):
+        raise ConfigurationError("--plan reads nothing: it takes neither --repair nor --from, --rate or --for")
     with Workspace.open(session.store_root, create=False) as workspace:
         todo = due(workspace, refs, older_than_s=older_than_s)
+        if only_plan:
+            return _print_due(session, todo)
         with byte_progress("scrubbing", todo.nbytes) as advance:
             scrubber = Scrubber(
                 workspace,
@@ -102,6 +118,42 @@ def _interruptible() -> Iterator[list[KeyboardInterrupt]]:
 
 
 # --- output -----------------------------------------------------------------------------------------------------------
+
+
+def _print_due(session: Session, todo: Due) -> ExitCode:
+    """What would be read, and why; what is left out comes last."""
+    decisions = sorted(todo.decisions, key=lambda decision: not decision.due)
+    if session.as_json:
+        print_json({"plan": [_decision_json(decision) for decision in decisions], "bytes": todo.nbytes})
+        return ExitCode.OK
+    now = utc_now()
+    print_table(_PLAN, [_decision_row(place, decision, now) for place, decision in enumerate(decisions, 1)])
+    for path in todo.strays:
+        print_line(escape(f"{path}: its manifest is gone or damaged"))
+    metrics = f" and {count(len(todo.segments), 'segment')} of metrics" if todo.segments else ""
+    print_line(f"{count(len(todo), 'checkpoint')}{metrics} would be read, {format_size(todo.nbytes)}")
+    return ExitCode.OK
+
+
+def _decision_row(place: int, decision: ScrubDecision, now: datetime) -> list[str | Cell]:
+    info, due = decision.checkpoint, decision.due
+    return [
+        Cell(str(place), "green") if due else Cell("-", "dim"),
+        info.ref,
+        age(info.created_at, now),
+        format_size(info.nbytes),
+        ", ".join(due.reasons),
+    ]
+
+
+def _decision_json(decision: ScrubDecision) -> JsonValue:
+    info = decision.checkpoint
+    return {
+        "checkpoint": info.ref,
+        "bytes": info.nbytes,
+        "due": decision.due.answer,
+        "because": list(decision.due.reasons),
+    }
 
 
 def _print_event(event: Event) -> None:

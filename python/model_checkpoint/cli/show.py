@@ -24,6 +24,7 @@ from model_checkpoint.cli.render import (
     print_line,
     print_table,
 )
+from model_checkpoint.cli.target import Target, store_target
 from model_checkpoint.cli.view import read_views
 from model_checkpoint.database.listing import Listing
 from model_checkpoint.errors import CheckpointError, CheckpointNotFoundError
@@ -68,7 +69,7 @@ def show_command(session: Session, *, ref: str) -> ExitCode:
         info = _resolve(listing, ref)
         reasons = read_views(listing, info.experiment)[0].reasons_of(info)
         ancestors = tuple(_ancestors(listing, info))
-    portrait = _Portrait(info, reasons, ancestors, *_read_manifest(os.path.join(root, info.path), info))
+    portrait = _Portrait(info, reasons, ancestors, *_read_manifest(store_target(root, info)))
     if session.as_json:
         print_json(_as_json(portrait))
     else:
@@ -98,14 +99,12 @@ def _ancestors(listing: Listing, info: CheckpointInfo) -> Iterator[CheckpointInf
         yield info
 
 
-def _read_manifest(directory: str, info: CheckpointInfo) -> tuple[Manifest | None, CheckpointError | None]:
+def _read_manifest(target: Target) -> tuple[Manifest | None, CheckpointError | None]:
     """Where there ought to be a manifest, what is wrong with it is part of what is shown."""
-    if info.state in (CheckpointState.TRASHED, CheckpointState.LOST):
+    if target.info is not None and target.info.state in (CheckpointState.TRASHED, CheckpointState.LOST):
         return None, None
-    from model_checkpoint.storage.contents import open_contents
-
     try:
-        return open_contents(directory).manifest, None
+        return target.open().manifest, None
     except CheckpointError as error:
         return None, error
 

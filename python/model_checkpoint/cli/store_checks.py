@@ -14,9 +14,10 @@ from model_checkpoint.cli.render import count
 from model_checkpoint.cli.root import is_store
 from model_checkpoint.database.catalog import Catalog
 from model_checkpoint.database.listing import CATALOG_NAME, Listing
-from model_checkpoint.errors import CatalogError, CheckpointError, DurabilityWarning, StorageError
+from model_checkpoint.errors import CatalogError, CheckpointError, CorruptionError, DurabilityWarning, StorageError
 from model_checkpoint.storage.store import Store
 from model_checkpoint.types import CheckpointInfo, CheckpointState
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.filesystem import file_system_of, free_bytes
 from model_checkpoint.utils.sizes import format_size
 
@@ -143,7 +144,7 @@ def _check_metrics(root: Path) -> Iterator[Finding]:
             segments = listing.segments()
     except CheckpointError:  # said already
         return
-    wrong = [segment.path for segment in segments if _size(root / segment.path) != segment.nbytes]
+    wrong = [segment.path for segment in segments if _size(os.path.realpath(root), segment.path) != segment.nbytes]
     points, nbytes = sum(one.points for one in segments), sum(one.nbytes for one in segments)
     if wrong:
         yield fail("metrics", f"{_some(wrong)}: gone, or not the size that was written; mckpt verify --all names all")
@@ -151,10 +152,12 @@ def _check_metrics(root: Path) -> Iterator[Finding]:
         yield ok("metrics", f"{count(len(segments), 'segment')}, {points:,} points, {format_size(nbytes)}")
 
 
-def _size(path: Path) -> int | None:
+def _size(root: str, path: str) -> int | None:
+    from model_checkpoint.analytics.segment import segment_path
+
     try:
-        return path.lstat().st_size
-    except FileNotFoundError:
+        return real_path.lstat(segment_path(root, path)).st_size
+    except (FileNotFoundError, StorageError, CorruptionError):
         return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from model_checkpoint.analytics.finding import find
 from model_checkpoint.cli.command import Session
@@ -11,6 +12,9 @@ from model_checkpoint.database.listing import Listing
 from model_checkpoint.errors import CheckpointNotFoundError
 from model_checkpoint.storage.names import MANIFEST_NAME
 from model_checkpoint.types import CheckpointInfo
+
+if TYPE_CHECKING:
+    from model_checkpoint.storage.contents import Contents
 
 __all__ = ["Target", "find_target", "store_target"]
 
@@ -42,6 +46,19 @@ class Target:
             return os.path.getsize(self.path)
         return sum(entry.stat(follow_symlinks=False).st_size for entry in os.scandir(self.path))
 
+    def open(self) -> Contents:
+        """Open a checkpoint. What the catalog names must be what belongs in that place of the store, and no link.
+
+        Raises:
+            CheckpointNotFoundError: It is not there.
+            IntegrityError: Its manifest is damaged, or is that of another checkpoint.
+            StorageError: It cannot be read.
+        """
+        from model_checkpoint.storage.contents import open_contents
+        from model_checkpoint.storage.scan import open_at
+
+        return open_contents(self.path) if self.info is None else open_at(self.root, self.info.path)
+
     @property
     def name(self) -> str:
         """What to call it."""
@@ -66,7 +83,8 @@ def find_target(session: Session, text: str) -> Target:
 
 def store_target(root: str | os.PathLike[str], info: CheckpointInfo) -> Target:
     """A checkpoint of a store."""
-    return Target(os.path.join(root, info.path), info, os.fspath(root))
+    real = os.path.realpath(root)
+    return Target(os.path.join(real, info.path), info, real)
 
 
 def _looks_like_path(text: str) -> bool:

@@ -11,10 +11,9 @@ from model_checkpoint.cli.progress import Advance
 from model_checkpoint.cli.target import Target
 from model_checkpoint.errors import CheckpointError, CheckpointNotFoundError, IntegrityError, UnverifiableError
 from model_checkpoint.storage.checkpoint_dir import verify_contents
-from model_checkpoint.storage.contents import Contents, check_file, open_contents
+from model_checkpoint.storage.contents import Contents, check_file
 from model_checkpoint.storage.flaws import Flaw
 from model_checkpoint.storage.safetensors.verify import find_damage, verify_file
-from model_checkpoint.storage.scan import open_at
 from model_checkpoint.types import FileInfo
 from model_checkpoint.utils.strict_json import JsonValue
 
@@ -56,19 +55,12 @@ def examine(target: Target, advance: Advance) -> Verdict:
         if target.is_file:
             files, nbytes, flaws = _examine_file(target.path, advance)
         else:
-            files, nbytes, flaws = _examine_checkpoint(_open(target), advance)
+            files, nbytes, flaws = _examine_checkpoint(target.open(), advance)
     except UnverifiableError:
         raise
     except (IntegrityError, CheckpointNotFoundError) as error:  # not even the manifest is there, or can be trusted
         files, nbytes, flaws = 0, 0, (Flaw("", str(error)),)
     return Verdict(target, files, nbytes, time.perf_counter() - start, flaws)
-
-
-def _open(target: Target) -> Contents:
-    """A checkpoint that the catalog knows must also be the one that belongs in its place."""
-    if target.info is None:
-        return open_contents(target.path)
-    return open_at(target.root, target.info.path)
 
 
 def _examine_checkpoint(contents: Contents, advance: Advance) -> tuple[int, int, tuple[Flaw, ...]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from model_checkpoint.database.sqlite_errors import is_busy
-from model_checkpoint.errors import CatalogBusyError
+from model_checkpoint.errors import CatalogBusyError, CatalogDamagedError
 from model_checkpoint.utils.sqlite_version import sqlite_driver
 
 __all__ = ["SLICE", "retry_while_busy"]
@@ -32,11 +32,16 @@ def retry_while_busy(operation: Callable[[], T], *, timeout: float, where: str) 
 
     Raises:
         CatalogBusyError: The time is up; the last refusal is chained.
+        CatalogDamagedError: Its schema is damaged, and SQLite says so in words of that schema that are no text.
     """
     deadline = time.monotonic() + timeout
     while True:
         try:
             return operation()
+        except UnicodeDecodeError as error:
+            raise CatalogDamagedError(
+                f"{where} is damaged (its schema is not UTF-8); `mckpt reindex` rebuilds it"
+            ) from error
         except sqlite_driver().Error as error:
             if not is_busy(error):
                 raise

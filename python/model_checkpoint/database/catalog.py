@@ -110,7 +110,7 @@ class Catalog(BaseDatabaseConnection, Lookup):
         An experiment that the catalog does not know is added without settings.
 
         Raises:
-            CatalogError: An id is known with another digest, or a seq or path belongs to another checkpoint.
+            CatalogConflictError: An id is known with another digest, or a seq or path belongs to another checkpoint.
         """
         with self.write() as connection:
             for info in infos:
@@ -160,7 +160,7 @@ class Catalog(BaseDatabaseConnection, Lookup):
         in the order of their creation.
 
         Raises:
-            CatalogError: Two checkpoints have the same id or path; nothing was changed.
+            CatalogConflictError: Two checkpoints have the same id or path; nothing was changed.
         """
         with self.write() as connection:
             replace_all(connection, tuple(infos), tuple(experiments))

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Self
 
 from model_checkpoint.database import queries
 from model_checkpoint.database.busy import SLICE, retry_while_busy
+from model_checkpoint.database.catalog_files import check_files
 from model_checkpoint.database.lookup import Lookup
-from model_checkpoint.database.revision import is_current, no_catalog
+from model_checkpoint.database.revision import is_current, no_catalog, no_program
 from model_checkpoint.database.rows import Fetch, Row
 from model_checkpoint.database.sqlite_errors import needs_recovery, translate
 from model_checkpoint.errors import CatalogError
@@ -48,12 +49,14 @@ class Listing(Lookup):
             busy_timeout: Seconds to wait for a writer's lock.
 
         Raises:
-            CatalogError: There is no catalog, or one of another version of this package.
+            CatalogError: There is no catalog, or one of another version of this package; or SQLite would be led to
+                other files.
             CatalogBusyError: A writer held it for longer than ``busy_timeout``.
             CatalogDamagedError: It is not readable as a catalog.
             StorageError: The file system refuses it.
         """
         path = os.path.abspath(os.path.join(root, CATALOG_NAME))
+        check_files(path)
         if not os.path.exists(path) or os.path.getsize(path) == 0:
             raise CatalogError(f"there is no catalog at {path}; `mckpt reindex` builds it from the manifests")
         try:
@@ -106,6 +109,7 @@ class Listing(Lookup):
         for pragma in ("query_only = ON", "cell_size_check = ON", "trusted_schema = OFF"):
             self._execute(f"PRAGMA {pragma}")
         tables = retry_while_busy(partial(self._execute, queries.TABLES), timeout=self._busy_timeout, where=self._path)
+        no_program([name for (name,) in self._execute(queries.PROGRAMS)], self._path)
         if ("alembic_version",) not in tables:
             raise no_catalog(self._path)
         found = retry_while_busy(partial(self._execute, queries.REVISION), timeout=self._busy_timeout, where=self._path)

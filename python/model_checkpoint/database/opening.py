@@ -9,16 +9,15 @@ from sqlalchemy import Connection, inspect, text
 
 from model_checkpoint.database import queries
 from model_checkpoint.database.base_connection import BaseDatabaseConnection
+from model_checkpoint.database.catalog_files import FILES
 from model_checkpoint.database.listing import CATALOG_NAME
-from model_checkpoint.database.revision import is_current, no_catalog
+from model_checkpoint.database.revision import is_current, no_catalog, no_program
 from model_checkpoint.errors import StorageError
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.clock import utc_now
 from model_checkpoint.utils.presence import is_present
 
 __all__ = ["bring_up_to_date", "set_aside"]
-
-# The main file comes last: a new one must never meet the journal of an old one.
-_FILES = ("-journal", "-wal", "-shm", "")
 
 
 def bring_up_to_date(database: BaseDatabaseConnection, fill: Callable[[], None]) -> None:
@@ -57,13 +56,13 @@ def set_aside(root: str | os.PathLike[str]) -> str | None:
     Raises:
         StorageError: The file system refused it.
     """
-    path = os.path.join(root, CATALOG_NAME)
+    path = os.path.join(os.path.realpath(root), CATALOG_NAME)
     aside = f"{path}.damaged-{utc_now():%Y%m%dT%H%M%S.%fZ}"
     if not is_present(path):
         return None
-    for suffix in _FILES:
+    for suffix in FILES:  # the main file last: a new one must never meet the journal of an old one
         try:
-            os.rename(path + suffix, aside + suffix)
+            real_path.rename(path + suffix, aside + suffix)
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -72,6 +71,8 @@ def set_aside(root: str | os.PathLike[str]) -> str | None:
 
 
 def _is_up_to_date(connection: Connection, where: str) -> bool:
+    if connection.dialect.name == "sqlite":
+        no_program(connection.execute(text(queries.PROGRAMS)).scalars().all(), where)
     inspector = inspect(connection)
     if inspector.has_table("alembic_version"):
         found = connection.execute(text(queries.REVISION)).scalar()

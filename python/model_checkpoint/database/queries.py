@@ -26,6 +26,7 @@ __all__ = [
     "OF_PREFIX",
     "OF_STEP",
     "OF_STEP_AND_PREFIX",
+    "PROGRAMS",
     "REVISION",
     "SEGMENTS",
     "TABLES",
@@ -126,3 +127,6 @@ AUDIT_LOG_OF_CHECKPOINT = (
 
 REVISION = "SELECT version_num FROM alembic_version"
 TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
+PROGRAMS = (  # a catalog has none of these; what else runs, runs only where something is written
+    "SELECT name FROM sqlite_master WHERE type IN ('trigger', 'view') OR sql LIKE 'create virtual%'"
+)

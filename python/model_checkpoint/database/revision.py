@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from model_checkpoint.errors import CatalogDamagedError, CatalogError
 
-__all__ = ["REVISION", "is_current", "no_catalog"]
+__all__ = ["REVISION", "is_current", "no_catalog", "no_program"]
 
 REVISION = "0004"
 """The newest migration; revisions are four digits and sort in order."""
@@ -29,6 +30,23 @@ def is_current(found: str, where: str) -> bool:
             f"{REVISION}); upgrade this installation"
         )
     return found == REVISION
+
+
+def no_program(names: Sequence[object], where: str) -> None:
+    """Refuse a catalog with triggers, views or virtual tables: whoever forged it wants something computed, or for ever.
+
+    Args:
+        names: What there is of them.
+        where: The catalog.
+
+    Raises:
+        CatalogDamagedError: There is one.
+    """
+    if names:
+        raise CatalogDamagedError(
+            f"{where} has a trigger, view or virtual table ({str(names[0])!r:.40}), which no catalog has; "
+            "`mckpt reindex` makes a new one"
+        )
 
 
 def no_catalog(where: str) -> CatalogDamagedError:

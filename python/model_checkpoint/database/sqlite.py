@@ -23,6 +23,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from model_checkpoint.database.busy import SLICE, retry_while_busy
+from model_checkpoint.database.catalog_files import check_files
 from model_checkpoint.database.sqlite_errors import is_busy
 from model_checkpoint.errors import CatalogError, DurabilityWarning
 from model_checkpoint.utils.filesystem import file_system_of
@@ -81,6 +82,8 @@ def sqlite_engine(url: URL, *, busy_timeout: float, pool_size: int) -> Engine:
     path = str(url.database)
     wait = _Wait(busy_timeout, path)
     policy = journal_policy(path, driver.sqlite_version_info)
+    if path not in ("", ":memory:", "None"):
+        event.listen(engine, "do_connect", lambda *_: check_files(path))
     event.listen(engine, "connect", partial(_on_connect, policy, wait))
     event.listen(engine, "begin", partial(_on_begin, wait))
     event.listen(engine, "commit", partial(_on_commit, wait))

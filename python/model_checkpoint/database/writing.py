@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Connection, Table, delete, insert, not_, select, union, update
+from sqlalchemy import Connection, Table, delete, func, insert, not_, select, union, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from model_checkpoint.database import schema
 from model_checkpoint.database.rows import checkpoint_row, experiment_row, metric_row
-from model_checkpoint.errors import CatalogError, CheckpointNotFoundError
+from model_checkpoint.errors import CatalogConflictError, CheckpointNotFoundError
 from model_checkpoint.types import CheckpointInfo, ExperimentInfo
 
 __all__ = [
@@ -45,7 +45,8 @@ def upsert(connection: Connection, table: Table, rows: Rows) -> None:
 
 
 def take_seq(connection: Connection) -> int:
-    """The next number of the commit order."""
+    """The next number of the commit order, whatever became of the counter."""
+    _raise_seq(connection, connection.execute(select(func.max(schema.checkpoints.c.seq))).scalar() or 0)
     statement = _insert(connection, schema.counters).values(name=_SEQ, value=1)
     value = schema.counters.c.value
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value + 1}))
@@ -57,16 +58,16 @@ def add_checkpoint(connection: Connection, info: CheckpointInfo) -> None:
     """Insert one checkpoint, unless the very same is there.
 
     Raises:
-        CatalogError: Its id has another digest, or its seq or path belongs to another checkpoint.
+        CatalogConflictError: Its id has another digest, or its seq or path belongs to another checkpoint.
     """
     table = schema.checkpoints
     same = (table.c.id == info.id) | (table.c.seq == info.seq) | (table.c.path == info.path)
     for row in connection.execute(select(table.c.id, table.c.digest, table.c.seq, table.c.path).where(same)):
         if row.id != info.id:
             what = f"seq {info.seq}" if row.seq == info.seq else f"path {info.path!r}"
-            raise CatalogError(f"{what} of checkpoint {info.id} belongs to checkpoint {row.id}")
+            raise CatalogConflictError(f"{what} of checkpoint {info.id} belongs to checkpoint {row.id}")
         if row.digest != info.digest:
-            raise CatalogError(f"checkpoint {info.id} is known with digest {row.digest}, not {info.digest}")
+            raise CatalogConflictError(f"checkpoint {info.id} is known with digest {row.digest}, not {info.digest}")
         return
     _insert_checkpoints(connection, [info])
 
@@ -105,13 +106,14 @@ def in_distinct_order(infos: Iterable[CheckpointInfo]) -> list[CheckpointInfo]:
     and those that it pushes, one higher.
 
     Raises:
-        CatalogError: Two have the same id.
+        CatalogConflictError: Two have the same id.
     """
     ordered: list[CheckpointInfo] = []
     paths: dict[str, str] = {}
     for info in sorted(infos, key=lambda info: (info.seq, info.created_at, info.id)):
         if info.id in paths:
-            raise CatalogError(f"{info.path!r} and {paths[info.id]!r} both hold checkpoint {info.id}; move one away")
+            both = f"{info.path!r} and {paths[info.id]!r}"
+            raise CatalogConflictError(f"{both} both hold checkpoint {info.id}; move one away")
         paths[info.id] = info.path
         free = ordered[-1].seq + 1 if ordered else info.seq
         ordered.append(info if info.seq >= free else dataclasses.replace(info, seq=free))

@@ -18,7 +18,7 @@ from typing import Any
 
 from model_checkpoint.errors import ConfigurationError, FormatError, IntegrityError, StorageError
 from model_checkpoint.monitoring.timing import OperationTiming, timing_json
-from model_checkpoint.utils import strict_json
+from model_checkpoint.utils import real_path, strict_json
 from model_checkpoint.utils.clock import parse_rfc3339
 from model_checkpoint.utils.regular_file import open_regular, read_fully
 
@@ -29,7 +29,7 @@ _NAME = ".timings.jsonl"
 _OLDER = ".timings.1.jsonl"
 _ROTATE_AT = 1024 * 1024
 _LINE_LIMIT = 64 * 1024
-_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class TimingLog:
@@ -40,8 +40,8 @@ class TimingLog:
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        self._path = os.path.join(os.fspath(root), _NAME)
-        self._older = os.path.join(os.fspath(root), _OLDER)
+        self._path = os.path.join(os.path.realpath(root), _NAME)
+        self._older = os.path.join(os.path.realpath(root), _OLDER)
 
     def append(self, timing: OperationTiming) -> None:
         """Note an operation. Where the file system refuses, it is not noted, and the log says so at DEBUG."""
@@ -86,12 +86,16 @@ class TimingLog:
 
     def _open(self) -> int:
         fd = _open_to_append(self._path)
-        if os.fstat(fd).st_size < _ROTATE_AT:
-            return fd
         try:
-            self._rotate(fd)
-        finally:
+            is_full = os.fstat(fd).st_size >= _ROTATE_AT
+            if is_full:
+                self._rotate(fd)
+        except OSError:
             os.close(fd)
+            raise
+        if not is_full:
+            return fd
+        os.close(fd)
         return _open_to_append(self._path)
 
     def _rotate(self, fd: int) -> None:
@@ -102,15 +106,19 @@ class TimingLog:
             return
         except OSError:  # no locks here: at worst the older one is lost
             pass
-        if os.path.samestat(os.fstat(fd), os.lstat(self._path)):  # else it has been done
-            os.replace(self._path, self._older)
+        if os.path.samestat(os.fstat(fd), real_path.lstat(self._path)):  # else it has been done
+            real_path.rename(self._path, self._older)
 
 
 def _open_to_append(path: str) -> int:
-    fd = os.open(path, _APPEND, 0o666)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    fd = real_path.open_file(path, _APPEND)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:  # with another name, it may be anybody's
+            raise OSError(f"{path} is no regular file, or has another name")
+    except OSError:
         os.close(fd)
-        raise OSError(f"{path} is no regular file")
+        raise
     return fd
 
 

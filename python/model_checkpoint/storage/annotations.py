@@ -17,7 +17,7 @@ from model_checkpoint.storage.durable import make_directories, read_small
 from model_checkpoint.storage.manifest import encode_number
 from model_checkpoint.storage.names import check_id
 from model_checkpoint.types import CheckpointInfo
-from model_checkpoint.utils import strict_json
+from model_checkpoint.utils import real_path, strict_json
 from model_checkpoint.utils.atomic_file import replace_bytes
 from model_checkpoint.utils.clock import format_rfc3339, parse_rfc3339
 from model_checkpoint.utils.presence import is_present
@@ -108,7 +108,7 @@ def update_annotation(directory: str, checkpoint_id: str, change: Callable[[Anno
     make_directories(directory)
     with _locked(os.path.join(directory, _LOCK)):
         annotation = change(read_annotation(directory, checkpoint_id))
-        replace_bytes(path, _encode(annotation))
+        replace_bytes(path, _encode(annotation), nofollow=True)
     return annotation
 
 
@@ -120,7 +120,7 @@ def remove_annotation(directory: str, checkpoint_id: str) -> None:
     """
     path = _path(directory, checkpoint_id)
     with storage_errors("cannot remove the annotation", path), contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+        real_path.unlink(path)
 
 
 def _path(directory: str, checkpoint_id: str) -> str:
@@ -130,7 +130,7 @@ def _path(directory: str, checkpoint_id: str) -> str:
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[None]:
     with storage_errors("cannot open the lock", path):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        fd = real_path.open_file(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK)
     try:
         with contextlib.suppress(OSError):  # no locks here: a rename still keeps the file whole
             fcntl.flock(fd, fcntl.LOCK_EX)

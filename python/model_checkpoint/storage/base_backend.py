@@ -14,8 +14,9 @@
             with open(path, "rb") as file:
                 return decode(file.read())
 
-A manager with this backend calls ``save`` once for a checkpoint, with the whole state, and ``load`` with the same path
-once the file's digest has been checked.
+A manager with this backend calls ``save`` once for a checkpoint, with the whole state, and ``load`` once the file's
+digest has been checked. The paths that it gives end in the file's name; those before it (``/proc/self/fd/7``, say) are
+of a directory that nobody can exchange meanwhile, and mean nothing to other processes.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from model_checkpoint.storage.staged_files import blob_files, component_files, s
 from model_checkpoint.storage.staging import StagingArea
 from model_checkpoint.storage.state_tree import flatten, references, unflatten
 from model_checkpoint.types import Receipt, VerifyLevel
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.presence import is_directory, is_present
 from model_checkpoint.utils.storage_errors import storage_errors
@@ -113,7 +114,7 @@ def save(
         CorruptionError: With ``strict``: the device did not keep what was written.
     """
     start = time.perf_counter()
-    target = os.path.abspath(directory)
+    target = real_path.of(directory)
     name = os.path.basename(target)
     with collector_paused():
         flat = flatten(state)
@@ -224,8 +225,9 @@ def _backend_state(contents: Contents) -> Any:
     if all(file.name != name for file in contents.manifest.files):
         raise FormatError(f"the checkpoint has no {name}", path=contents.manifest_file.path, rule="files")
     path = os.path.join(contents.directory, name)
-    with storage_errors(f"the backend {type(backend).__name__} cannot read the file", path):
-        return backend.load(path)
+    message = f"the backend {type(backend).__name__} cannot read the file"
+    with storage_errors(message, path), real_path.pinned(path) as pinned:
+        return backend.load(pinned)
 
 
 def verify(path: str | os.PathLike[str]) -> VerifyReport | CheckpointVerifyReport:
@@ -278,6 +280,6 @@ def inspect(path: str | os.PathLike[str]) -> FileReport | CheckpointReport:
 
 def _is_directory(path: str | os.PathLike[str]) -> bool:
     text = os.fspath(path)
-    if not is_present(text):
+    if not is_present(real_path.of(text)):
         raise CheckpointNotFoundError(f"there is nothing at {text!r}", ref=text)
     return is_directory(text)

@@ -58,6 +58,7 @@ from model_checkpoint.storage.names import MANIFEST_NAME, check_experiment, chec
 from model_checkpoint.storage.staged_files import StagedFile
 from model_checkpoint.storage.staging import Staging, StagingArea
 from model_checkpoint.types import CheckpointInfo, FileInfo
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.clock import utc_now
 from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.filesystem import free_bytes
@@ -152,7 +153,7 @@ def commit(
     Args:
         draft: What to write.
         area: Where to stage it, on the same file system.
-        target: Its directory, which must not exist.
+        target: Its directory, which must not exist; no part of the path may be a link.
         recorded_path: The target as the catalog knows it.
         log: Who numbers and records it; without one, the number is 0.
         strict: Whether to read every byte back from the device before the checkpoint appears.
@@ -240,17 +241,17 @@ def _write_manifest(directory: str, draft: Draft, infos: tuple[FileInfo, ...], s
 
 def _open_up(directory: str, parent: str) -> None:
     with storage_errors("cannot set the mode", directory):
-        mode = stat.S_IMODE(os.stat(parent).st_mode) & 0o777
-        for name in os.listdir(directory):
-            os.chmod(os.path.join(directory, name), mode & 0o444)
-        os.chmod(directory, mode)
+        mode = stat.S_IMODE(real_path.lstat(parent).st_mode) & 0o777
+        for name in real_path.names(directory):
+            real_path.chmod(os.path.join(directory, name), mode & 0o444)
+        real_path.chmod(directory, mode)
 
 
 @spanned("verify", whole=True)
 def _read_back(directory: str, manifest: Manifest) -> None:
     for file in manifest.files:
         check_file(directory, file, uncached=True)
-    if open_contents(directory, uncached=True).manifest.digest != manifest.digest:
+    if open_contents(directory, uncached=True, nofollow=True).manifest.digest != manifest.digest:
         path = os.path.join(directory, MANIFEST_NAME)
         raise CorruptionError("not the manifest that was written", path=path, rule="digest")
 
@@ -261,7 +262,7 @@ def _publish(staging: Staging, target: str, manifest: Manifest) -> None:
     except OSError as error:
         if _is_committed(target, manifest):
             return
-        if isinstance(error, FileExistsError) or os.path.lexists(target):
+        if isinstance(error, FileExistsError) or is_present(target):
             raise CheckpointExistsError(f"{target} exists; checkpoints are never replaced") from error
         raise StorageError.from_os_error(error, "cannot rename the checkpoint into place", path=target) from error
 

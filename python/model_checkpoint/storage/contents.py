@@ -26,6 +26,7 @@ from model_checkpoint.storage.names import MANIFEST_NAME, component_of
 from model_checkpoint.storage.safetensors.plain_file import Check, PlainFile, open_plain
 from model_checkpoint.storage.staged_files import blob_digest
 from model_checkpoint.types import FileInfo, VerifyLevel
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.presence import is_directory
 from model_checkpoint.utils.regular_file import RegularFile, open_regular, read_fully
@@ -101,8 +102,7 @@ class Contents:
         """What lies in the directory and is not part of the checkpoint; it is never used."""
         known = {MANIFEST_NAME, *(info.name for info in self.manifest.files)}
         with storage_errors("cannot list the checkpoint", self.directory):
-            names = os.listdir(self.directory)
-        return tuple(sorted(name for name in names if name not in known))
+            return tuple(name for name in real_path.names(self.directory) if name not in known)
 
     def holder(self, component: str, name: str) -> PlainFile:
         """The file that has a tensor.
@@ -144,12 +144,14 @@ class Contents:
 
 
 @spanned("read")
-def open_contents(directory: str | os.PathLike[str], *, uncached: bool = False) -> Contents:
+def open_contents(directory: str | os.PathLike[str], *, uncached: bool = False, nofollow: bool = False) -> Contents:
     """Open a checkpoint and check its manifest.
 
     Args:
         directory: The checkpoint.
         uncached: Whether to read the manifest from the device, whatever the page cache has.
+        nofollow: Whether to refuse a symbolic link anywhere in the path, as inside a store. Below the directory there
+            may be none in any case.
 
     Raises:
         CheckpointNotFoundError: There is no such directory.
@@ -157,14 +159,14 @@ def open_contents(directory: str | os.PathLike[str], *, uncached: bool = False) 
         CorruptionError: The manifest differs from its digest.
         StorageError: It cannot be read.
     """
-    path = os.fspath(directory)
-    if not is_directory(path):
+    path = os.fspath(directory) if nofollow else os.path.realpath(directory)
+    if not is_directory(path, follow=False):
         raise CheckpointNotFoundError(f"there is no directory {path!r}", ref=path)
     manifest_path = os.path.join(path, MANIFEST_NAME)
     try:
         file = open_regular(manifest_path, nofollow=True)
     except StorageError as error:
-        if error.errno == errno.ENOENT and not is_directory(path):  # moved away meanwhile
+        if error.errno == errno.ENOENT and not is_directory(path, follow=False):  # moved away meanwhile
             raise CheckpointNotFoundError(f"there is no directory {path!r}", ref=path) from None
         if error.errno == errno.ENOENT:
             raise FormatError("not a checkpoint: it has no manifest", path=path, rule="manifest") from None

@@ -77,8 +77,8 @@ class Difference:
         return not (self.added or self.removed or self.changed or self.values or self.files)
 
 
-def diff(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> Difference:
-    """Compare two plain files, two checkpoint directories, or one with the other.
+def diff(a: str | os.PathLike[str] | Contents, b: str | os.PathLike[str] | Contents) -> Difference:
+    """Compare two plain files, two checkpoint directories, or one with the other; a checkpoint may be open already.
 
     Raises:
         CheckpointNotFoundError: There is nothing at one of the paths.
@@ -113,11 +113,16 @@ class _Side:
     blobs: Mapping[str, str]
 
 
-def _side(path: str | os.PathLike[str]) -> _Side:
-    if not is_directory(path):
-        plain = open_plain(path)
-        return _Side(plain.path, dict(_tensors("", plain)), {}, {}, {})
-    contents = open_contents(path)
+def _side(source: str | os.PathLike[str] | Contents) -> _Side:
+    if isinstance(source, Contents):
+        return _side_of(source)
+    if is_directory(source):
+        return _side_of(open_contents(source))
+    plain = open_plain(source)
+    return _Side(plain.path, dict(_tensors("", plain)), {}, {}, {})
+
+
+def _side_of(contents: Contents) -> _Side:
     manifest = contents.manifest
     return _Side(
         path=contents.directory,

@@ -1,15 +1,19 @@
-"""Directories and new files that survive a power cut. Replacing a file is `utils.atomic_file`."""
+"""Directories and new files that survive a power cut. Replacing a file is `utils.atomic_file`.
+
+No part of a path may be a symbolic link: see `utils.real_path`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import shutil
 
 from model_checkpoint import _native
 from model_checkpoint.errors import FormatError, StorageError
 from model_checkpoint.monitoring.span import span, spanned
+from model_checkpoint.utils import real_path
+from model_checkpoint.utils.presence import is_directory
 from model_checkpoint.utils.regular_file import close_written, open_regular, read_fully, write_fully
 from model_checkpoint.utils.storage_errors import storage_errors
 
@@ -47,7 +51,7 @@ def write_new(path: str, data: bytes) -> None:
         StorageError: Anything failed; a failed sync is final for the file.
     """
     with storage_errors("cannot write the file", path):
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        fd = real_path.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             write_fully(fd, data, 0, path)
             with span("fsync"):
@@ -77,20 +81,22 @@ def make_directories(path: str) -> None:
     """
     missing = []
     with storage_errors("cannot create the directory", path):
-        while not os.path.isdir(path):
+        while not is_directory(path, follow=False):
             missing.append(path)
             path = os.path.dirname(path) or "."
         for directory in reversed(missing):
             with contextlib.suppress(FileExistsError):  # another process was faster; if it made a file, the next
-                os.mkdir(directory)  # call on it says so
+                real_path.mkdir(directory)  # call on it says so
             sync_directory(os.path.dirname(directory) or ".")
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory and all in it; links are removed, never followed. Nothing happens if it is gone.
+    """Remove whatever is at a path, a directory with all in it; links are removed, never followed.
+
+    Nothing happens if it is gone.
 
     Raises:
         StorageError: Something cannot be removed.
     """
-    with storage_errors("cannot remove the directory", path), contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(path)
+    with storage_errors("cannot remove the directory", path):
+        real_path.remove_tree(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -56,10 +57,11 @@ def write_experiment(directory: str, info: ExperimentInfo) -> None:
         "criterion": info.criterion,
     }
     try:
+        json.dumps(members, ensure_ascii=False).encode()  # a lone surrogate would not come back
         text = strict_json.dump(members)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"the config of experiment {info.name} is not JSON: {error}") from None
-    replace_bytes(os.path.join(directory, _FILE), text.encode("ascii") + b"\n")
+    replace_bytes(os.path.join(directory, _FILE), text.encode("ascii") + b"\n", nofollow=True)
 
 
 def _decode(members: Any, path: str) -> ExperimentInfo:

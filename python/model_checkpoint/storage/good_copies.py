@@ -22,6 +22,8 @@ from model_checkpoint.storage.safetensors.plain_file import PlainFile, Span, hea
 from model_checkpoint.storage.safetensors.verify import chunk_spans, damaged_chunks
 from model_checkpoint.storage.staged_files import blob_digest
 from model_checkpoint.types import FileInfo
+from model_checkpoint.utils import real_path
+from model_checkpoint.utils.presence import is_file
 from model_checkpoint.utils.regular_file import open_regular
 from model_checkpoint.utils.uncached import way_around_cache
 
@@ -122,7 +124,7 @@ class GoodCopies:
         seen = set()
         first = [os.path.join(root, name) for root in self._further for name in (likely, os.path.basename(likely))]
         for path in (*first, *(path for root in self._roots for path in _walk(root))):
-            if path not in seen and os.path.isfile(path):
+            if path not in seen and is_file(path):
                 seen.add(path)
                 yield path
 
@@ -136,11 +138,17 @@ def chunk_digests(header: Header) -> Mapping[Span, bytes]:
 
 def _walk(root: str) -> Iterator[str]:
     """All files below a directory, or the file itself; links are not followed."""
-    if os.path.isfile(root):
+    if is_file(root):
         yield root
-    for directory, subdirectories, files in os.walk(root):
-        subdirectories[:] = sorted(name for name in subdirectories if name != _STAGING)
-        yield from (os.path.join(directory, name) for name in sorted(files))
+        return
+    try:
+        entries = real_path.entries(root)
+    except OSError:  # it is gone, or not for us to read: a copy may be elsewhere
+        return
+    yield from (os.path.join(root, name) for name, is_directory in entries if not is_directory)
+    for name, is_directory in entries:
+        if is_directory and name != _STAGING:
+            yield from _walk(os.path.join(root, name))
 
 
 def _may_be(path: str, info: FileInfo) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from model_checkpoint.errors import CheckpointInUseError, CheckpointNotFoundError, StorageError
 from model_checkpoint.storage.names import MANIFEST_NAME
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.regular_file import RegularFile, open_regular
 
 __all__ = ["is_in_use", "lease", "owned_alone"]
@@ -86,7 +87,7 @@ def _unlock(fd: int) -> None:
 
 def _is_at(path: str, fd: int) -> bool:
     try:
-        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd))
+        return os.path.samestat(real_path.lstat(path), os.fstat(fd))
     except FileNotFoundError:
         return False
     except OSError as error:

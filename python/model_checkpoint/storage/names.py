@@ -12,6 +12,7 @@ __all__ = [
     "check_experiment",
     "check_file_name",
     "check_id",
+    "check_place",
     "check_step",
     "checkpoint_name",
     "component_of",
@@ -19,6 +20,7 @@ __all__ = [
     "is_experiment",
     "is_file_name",
     "is_id",
+    "is_in_trash",
     "parse_checkpoint_name",
     "parse_checkpoint_path",
     "shard_name",
@@ -30,6 +32,7 @@ METRICS_NAME = ".metrics"
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_TRASHED = re.compile(r"\.trash/([^/\0]+)/([^/]+)", re.ASCII)
 _CHECKPOINT = re.compile(r"step-([0-9]{8,19})-([0-9a-f]{8})", re.ASCII)
 _SHARD = re.compile(r"(?P<component>.+)-(?P<index>[0-9]{5})-of-(?P<count>[0-9]{5})", re.ASCII)
 _DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))})
@@ -124,6 +127,23 @@ def is_component(key: object) -> bool:
         and is_file_name(key + _SUFFIX)
         and _SHARD.fullmatch(key) is None
     )
+
+
+def check_place(path: str) -> str:
+    """Return a path, relative to its store, at which there may be a checkpoint: its own, or one in the trash.
+
+    Raises:
+        ConfigurationError: It is not such a path.
+    """
+    if not is_in_trash(path):
+        parse_checkpoint_path(path)
+    return path
+
+
+def is_in_trash(path: str) -> bool:
+    """Whether a path, relative to its store, is that of a checkpoint in the trash: ``.trash/<entry>/step-…``."""
+    match = _TRASHED.fullmatch(path)
+    return match is not None and match[1] != ".." and parse_checkpoint_name(match[2]) is not None
 
 
 def parse_checkpoint_path(path: str) -> tuple[str, str]:

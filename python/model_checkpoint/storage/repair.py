@@ -38,6 +38,7 @@ from model_checkpoint.storage.safetensors.plain_file import PlainFile, Span, gro
 from model_checkpoint.storage.safetensors.verify import chunk_spans, damaged_chunks, file_offset
 from model_checkpoint.storage.staging import StagingArea
 from model_checkpoint.types import FileInfo
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.regular_file import open_regular, write_fully
 from model_checkpoint.utils.storage_errors import storage_errors
 from model_checkpoint.utils.uncached import blocks_around_cache, read_around_cache, way_around_cache
@@ -85,7 +86,7 @@ class Remedy(ABC):
         try:
             path, target = os.path.join(staging.path, self.name), os.path.join(directory, self.name)
             with storage_errors("cannot write the repaired file", path):
-                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+                fd = real_path.open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
                 try:
                     self.write(fd, path)  # 2
                     _look_like_neighbours(fd, directory)  # 3
@@ -94,7 +95,7 @@ class Remedy(ABC):
                     os.close(fd)
             self.check(staging.path)  # 4
             with storage_errors("cannot put the repaired file in place", target):
-                os.replace(path, target)  # 5
+                real_path.rename(path, target)  # 5
             sync_directory(directory)
         finally:
             staging.abandon()
@@ -303,7 +304,7 @@ def _by_source(copies: Mapping[Span, ChunkCopy]) -> dict[str, list[tuple[Span, S
 
 def _look_like_neighbours(fd: int, directory: str) -> None:
     """Mode and owner as a commit by the checkpoint's owner would have given them."""
-    status = os.stat(directory)
+    status = real_path.lstat(directory)
     os.fchmod(fd, stat.S_IMODE(status.st_mode) & 0o444)
     with contextlib.suppress(PermissionError):  # only root can give files away
         os.fchown(fd, status.st_uid, status.st_gid)

@@ -88,6 +88,8 @@ def load_into(
     Raises:
         StateMismatchError: With ``strict``: something does not fit; nothing was changed.
         IntegrityError: Something is damaged; nothing was changed, unless somebody truncated a file while it was copied.
+        StorageError: A file could not be read, and nothing was changed; or all was, but whether somebody truncated a
+            file meanwhile cannot be told.
         ConfigurationError: Nothing can be loaded into the target.
         StateError: An object refused its state; what comes before it in the target has changed.
     """

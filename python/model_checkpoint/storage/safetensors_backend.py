@@ -15,7 +15,7 @@ from model_checkpoint.storage.leaves import LeafRef
 from model_checkpoint.storage.safetensors.plain_file import PlainFile, open_plain
 from model_checkpoint.storage.safetensors.writer import prepare
 from model_checkpoint.storage.state_tree import ONE_COMPONENT, flatten, references, unflatten
-from model_checkpoint.utils import strict_json
+from model_checkpoint.utils import real_path, strict_json
 
 __all__ = ["SafetensorsBackend"]
 
@@ -35,13 +35,13 @@ class SafetensorsBackend(BaseStorageBackend):
             UnsupportedStateError: Something in it cannot be stored.
             StorageError: The file exists, or cannot be written.
         """
-        flat = flatten(data, single=True)
+        target, flat = real_path.of(path), flatten(data, single=True)
         gathered = flat.components.get(ONE_COMPONENT)
         metadata = {_TREE: strict_json.dump(flat.tree)}
         if gathered is None:
-            prepare((), metadata=metadata).write(path, ())
+            prepare((), metadata=metadata).write(target, ())
         else:
-            prepare(gathered.specs, metadata=metadata, aliases=gathered.aliases).write(path, gathered.sources())
+            prepare(gathered.specs, metadata=metadata, aliases=gathered.aliases).write(target, gathered.sources())
 
     def load(self, path: str) -> Any:
         """Read a state, every byte of it checked.

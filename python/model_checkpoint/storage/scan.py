@@ -13,9 +13,10 @@ from model_checkpoint.storage.annotations import Annotation, read_annotation, wi
 from model_checkpoint.storage.contents import Contents, open_contents
 from model_checkpoint.storage.experiments import read_experiment
 from model_checkpoint.storage.manifest import Manifest
-from model_checkpoint.storage.names import is_experiment, parse_checkpoint_name
+from model_checkpoint.storage.names import check_place, is_experiment, parse_checkpoint_name
 from model_checkpoint.storage.trash import Trash
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.storage_errors import storage_errors
 
@@ -83,11 +84,12 @@ def open_at(root: str, path: str, origin: str | None = None, *, uncached: bool =
 
     Raises:
         CheckpointNotFoundError: There is none.
+        ConfigurationError: There is never one at such a path.
         FormatError: Its manifest breaks a rule, or names another place (rule ``id``).
         CorruptionError: Its manifest differs from its digest.
         StorageError: It cannot be read.
     """
-    contents = open_contents(os.path.join(root, path), uncached=uncached)
+    contents = open_contents(os.path.join(root, check_place(path)), uncached=uncached, nofollow=True)
     manifest = contents.manifest
     if not belongs_at(manifest, origin or path):
         message = f"a copy: it was committed as step {manifest.step} of {manifest.experiment}, id {manifest.id}"
@@ -118,8 +120,8 @@ class _Scanner:
 
     def directories(self, path: str) -> list[str]:
         """Names of the real directories in a directory; links are not followed."""
-        with storage_errors("cannot list", path), os.scandir(path) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        with storage_errors("cannot list", path):
+            return [name for name, is_directory in real_path.entries(path) if is_directory]
 
     def experiment(self, name: str) -> None:
         directory = os.path.join(self._root, name)

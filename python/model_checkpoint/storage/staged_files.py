@@ -20,7 +20,7 @@ from model_checkpoint.storage.safetensors.gather import Gathered, Source
 from model_checkpoint.storage.safetensors.writer import PreparedFile, prepare
 from model_checkpoint.storage.state_tree import FlatState
 from model_checkpoint.types import FileInfo
-from model_checkpoint.utils import strict_json
+from model_checkpoint.utils import real_path, strict_json
 from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.regular_file import RegularFile, close_written, open_regular, write_fully
 from model_checkpoint.utils.storage_errors import storage_errors
@@ -123,7 +123,7 @@ class BlobFile:
     def write(self, path: str) -> FileInfo:
         hasher, nbytes = hashlib.sha256(), 0
         with storage_errors("cannot write the file", path):
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            fd = real_path.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             try:
                 for block in self._blocks():
                     with span("hash"):
@@ -168,8 +168,9 @@ class BackendFile:
         Raises:
             StateError: The backend has not written a regular file.
         """
-        with storage_errors(f"the backend {type(self.backend).__name__} cannot write the file", path):
-            self.backend.save(self.data, path)
+        message = f"the backend {type(self.backend).__name__} cannot write the file"
+        with storage_errors(message, path), real_path.pinned(path) as pinned:
+            self.backend.save(self.data, pinned)
         try:
             file = open_regular(path, nofollow=True)
         except (StorageError, FormatError) as error:

@@ -9,10 +9,12 @@ network file system, the owner of another host counts as alive for a day.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import json
 import os
+import stat
 import time
 import uuid
 import warnings
@@ -23,6 +25,7 @@ from model_checkpoint import _native
 from model_checkpoint.errors import DurabilityWarning, StorageError
 from model_checkpoint.storage.durable import make_directories, remove_tree, sync_directory
 from model_checkpoint.storage.manifest import Durability
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.filesystem import file_system_of
 from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.regular_file import write_fully
@@ -52,7 +55,7 @@ class Staging:
     def release(self) -> None:
         """The directory has been renamed away. What cannot be removed now is left to `StagingArea.reclaim`."""
         with contextlib.suppress(OSError):
-            os.unlink(self.owner)
+            real_path.unlink(self.owner)
         with contextlib.suppress(OSError):  # the lock is gone, whatever it says
             os.close(self.owner_fd)
 
@@ -60,7 +63,7 @@ class Staging:
         """Remove the directory. What cannot be removed now is left to `StagingArea.reclaim`."""
         with contextlib.suppress(OSError):
             remove_tree(self.path)
-            os.unlink(self.owner)
+            real_path.unlink(self.owner)
         with contextlib.suppress(OSError):
             os.close(self.owner_fd)
 
@@ -86,7 +89,7 @@ class StagingArea:
         try:
             probe = os.path.join(staging.path, "probe")
             with storage_errors("cannot write here", self.directory):
-                os.mkdir(probe, 0o700)
+                real_path.mkdir(probe, 0o700)
                 noreplace = _native.rename_noreplace(probe, probe + "d")
         finally:
             staging.abandon()
@@ -115,13 +118,13 @@ class StagingArea:
 
     def _try_create(self, path: str) -> Staging | None:
         owner = path + _OWNER
-        fd = os.open(owner, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fd = real_path.open_file(owner, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             locked = _try_lock(fd)
             write_fully(fd, _self_description(), 0, owner)
             # `reclaim` may have seen the file before it was locked, and removed it.
             if locked and is_present(owner):
-                os.mkdir(path, 0o700)
+                real_path.mkdir(path, 0o700)
                 return Staging(path, owner, fd)
         except BaseException:
             Staging(path, owner, fd).abandon()
@@ -138,7 +141,7 @@ class StagingArea:
         """
         with storage_errors("cannot list", self.directory):
             try:
-                names = sorted(os.listdir(self.directory))
+                names = real_path.names(self.directory)
             except FileNotFoundError:
                 return ()
         stems = sorted({name.removesuffix(_OWNER) for name in names})
@@ -153,24 +156,30 @@ class StagingArea:
             existed = is_present(path)
             remove_tree(path)
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(owner)
+                real_path.unlink(owner)
             return path if existed else None
 
     def tidy(self) -> None:
         """Remove the area itself if nothing is in it."""
         with contextlib.suppress(OSError):
-            os.rmdir(self.directory)
+            real_path.rmdir(self.directory)
 
 
 @contextlib.contextmanager
 def _opened(owner: str) -> Iterator[int | None]:
-    """The descriptor of an owner's file, or None if there is none."""
+    """The descriptor of an owner's file, or None if there is none.
+
+    Raises:
+        OSError: What has its name cannot be opened, or is no regular file.
+    """
     try:
-        fd = os.open(owner, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = real_path.open_file(owner, os.O_RDWR | os.O_NONBLOCK)
     except FileNotFoundError:
         yield None
         return
     try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", owner)
         yield fd
     finally:
         with contextlib.suppress(OSError):  # nothing was written to it
@@ -220,7 +229,7 @@ def _self_description() -> bytes:
 def _read_description(fd: int) -> tuple[int, str | None, str]:
     """Process, its start and its boot; an unreadable file belongs to no process."""
     try:
-        members = json.loads(os.pread(fd, 4096, 0))
+        members = json.loads(os.pread(fd, 4096, 0).decode())  # bytes could choose an encoding, which is a module
         return int(members["pid"]), members["started"], str(members["boot"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return 0, None, _boot_id()

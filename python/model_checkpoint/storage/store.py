@@ -1,7 +1,7 @@
 """A root of experiments on one file system: docs/format.md, section 4.
 
 Names and paths that come from outside are checked before they touch the file system, and nothing below the root is
-reached through a symbolic link.
+reached through a symbolic link: not even by whoever puts one in a directory's place while we look (`utils.real_path`).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from model_checkpoint.storage.names import (
     METRICS_NAME,
     check_experiment,
     checkpoint_name,
+    is_in_trash,
     parse_checkpoint_name,
     parse_checkpoint_path,
 )
@@ -40,6 +41,7 @@ from model_checkpoint.storage.scan import ANNOTATIONS, Quarantined, StoreScan, o
 from model_checkpoint.storage.staging import StagingArea
 from model_checkpoint.storage.trash import Trash, TrashEntry
 from model_checkpoint.types import CheckpointInfo, ExperimentInfo
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.presence import is_directory, is_present
 from model_checkpoint.utils.storage_errors import storage_errors
 
@@ -110,11 +112,11 @@ class Store:
             CheckpointNotFoundError: It is not there.
             ConfigurationError: Its path is not one of a checkpoint in a store.
         """
-        if not info.path.startswith(".trash/"):
+        if not is_in_trash(info.path):
             directory = os.path.join(self.root, *parse_checkpoint_path(info.path))
         else:
             directory = self.trash.find(info.id).checkpoint
-        if not is_directory(directory) or os.path.realpath(directory) != directory:
+        if not is_directory(directory, follow=False):
             raise CheckpointNotFoundError(f"there is no checkpoint {info.path}", ref=info.ref)
         return directory
 
@@ -128,7 +130,7 @@ class Store:
         """
         directory = self.directory(info)
         path = os.path.relpath(directory, self.root)
-        origin = None if path == info.path and not path.startswith(".trash/") else self.trash.find(info.id).path
+        origin = None if path == info.path and not is_in_trash(path) else self.trash.find(info.id).path
         return open_at(self.root, path, origin)
 
     def is_in_use(self, info: CheckpointInfo) -> bool:
@@ -155,7 +157,7 @@ class Store:
         """
         sync_directory(self._experiment(experiment))
         for directory in (self._annotations(experiment), self.staging.directory):
-            if is_directory(directory):
+            if is_directory(directory, follow=False):
                 sync_directory(directory)
         self.trash.settle()  # checkpoints come from there, too: a rename is durable when both of its ends are
 
@@ -191,7 +193,7 @@ class Store:
     def _forget(self, entry: TrashEntry) -> None:
         directory = self._annotations(parse_checkpoint_path(entry.path)[0])
         remove_annotation(directory, entry.id)
-        if is_directory(directory):
+        if is_directory(directory, follow=False):
             sync_directory(directory)  # the record in the trash, which tells what is to be forgotten, goes next
 
     # --- what is said of checkpoints and experiments ------------------------------------------------------------------
@@ -259,7 +261,7 @@ class Store:
                     path = os.path.join(directory, name)
                     if name.startswith(_TEMPORARY) and name.endswith(".tmp") and _is_old(path):
                         with storage_errors("cannot remove", path), contextlib.suppress(FileNotFoundError):
-                            os.unlink(path)
+                            real_path.unlink(path)
 
     def _experiment_names(self) -> list[str]:
         return [
@@ -296,19 +298,19 @@ class Store:
         """
         with storage_errors("cannot look at the directory", directory):
             try:
-                status = os.lstat(directory)
+                status = real_path.lstat(directory)
             except FileNotFoundError:
                 return
             if not stat.S_ISDIR(status.st_mode):
                 raise StorageError("not a directory, or a link to one", path=directory, errno=errno.ENOTDIR)
-            if status.st_dev != os.stat(self.root).st_dev:
+            if status.st_dev != real_path.lstat(self.root).st_dev:
                 message = "it lies on another file system than the store, so that renames could not be atomic"
                 raise StorageError(message, path=directory, errno=errno.EXDEV)
 
 
 def _names(directory: str) -> list[str]:
     try:
-        return sorted(os.listdir(directory))
+        return real_path.names(directory)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -322,5 +324,5 @@ def _has_no_manifest(directory: str) -> bool:
 
 def _is_old(path: str) -> bool:
     with storage_errors("cannot look at", path), contextlib.suppress(FileNotFoundError):
-        return time.time() - os.lstat(path).st_mtime > _PATIENCE_S
+        return time.time() - real_path.lstat(path).st_mtime > _PATIENCE_S
     return False

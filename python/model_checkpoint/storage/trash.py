@@ -40,7 +40,7 @@ from model_checkpoint.storage.durable import (
 )
 from model_checkpoint.storage.leases import owned_alone
 from model_checkpoint.storage.names import MANIFEST_NAME, check_id, parse_checkpoint_path
-from model_checkpoint.utils import strict_json
+from model_checkpoint.utils import real_path, strict_json
 from model_checkpoint.utils.clock import format_rfc3339, parse_rfc3339, utc_now
 from model_checkpoint.utils.presence import is_directory, is_present
 from model_checkpoint.utils.storage_errors import storage_errors
@@ -144,16 +144,18 @@ class Trash:
             StorageError: The file system failed.
         """
         target = os.path.join(self._root, *parse_checkpoint_path(entry.path))
-        if not is_directory(entry.checkpoint):
+        if not is_directory(entry.checkpoint, follow=False):
             raise CheckpointNotFoundError(f"{entry.path} is not in the trash", ref=entry.id)
         make_directories(os.path.dirname(target))
         try:
             with storage_errors("cannot restore the checkpoint", target):
                 _native.rename_noreplace(entry.checkpoint, target)
         except OSError as error:
-            if os.path.lexists(target):
+            if not is_present(target):
+                raise
+            if is_present(entry.checkpoint):
                 raise CheckpointExistsError(f"{target} exists; checkpoints are never replaced") from error
-            raise
+            # It took place nevertheless: a network file system may apply a rename and then lose the answer.
         sync_directory(os.path.dirname(target))
         sync_directory(entry.directory)
         remove_tree(entry.directory)
@@ -177,7 +179,7 @@ class Trash:
                 continue
             try:
                 entry = _try_read(os.path.join(self.directory, name))
-                if entry is not None and is_directory(entry.checkpoint):
+                if entry is not None and is_directory(entry.checkpoint, follow=False):
                     found.append(entry)
             except StorageError as error:
                 failures.append(error)
@@ -209,7 +211,7 @@ class Trash:
         doomed = entry.directory + _DELETING
         try:
             with _unread(entry.checkpoint), storage_errors("cannot delete the checkpoint", entry.directory):
-                os.rename(entry.directory, doomed)
+                real_path.rename(entry.directory, doomed)
         except StorageError as error:
             if is_present(entry.checkpoint):
                 raise
@@ -281,13 +283,15 @@ class Trash:
         sync_directory(self.directory)  # the mark
         with _unless_purged():
             sync_directory(doomed)
-        if entry is not None and is_directory(origin := os.path.join(self._root, os.path.dirname(entry.path))):
+        if entry is not None and is_directory(
+            origin := os.path.join(self._root, os.path.dirname(entry.path)), follow=False
+        ):
             sync_directory(origin)
 
     def _names(self) -> list[str]:
         with storage_errors("cannot list the trash", self.directory):
             try:
-                return sorted(os.listdir(self.directory))
+                return real_path.names(self.directory)
             except FileNotFoundError:
                 return []
 
@@ -312,10 +316,9 @@ def _unread(directory: str) -> contextlib.AbstractContextManager[None]:
 def _is_abandoned(directory: str) -> bool:
     """Whether an entry has lost or never got its checkpoint, for long."""
     try:
-        with os.scandir(directory) as inside:
-            if any(item.is_dir(follow_symlinks=False) for item in inside):
-                return False
-        return time.time() - os.stat(directory).st_mtime > _PATIENCE_S
+        if any(is_directory for _, is_directory in real_path.entries(directory)):
+            return False
+        return time.time() - real_path.lstat(directory).st_mtime > _PATIENCE_S
     except OSError:
         return False
 

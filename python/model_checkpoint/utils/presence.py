@@ -9,34 +9,45 @@ from __future__ import annotations
 import os
 import stat
 
-from model_checkpoint.errors import StorageError
+from model_checkpoint.utils import real_path
+from model_checkpoint.utils.storage_errors import storage_errors
 
-__all__ = ["is_directory", "is_present"]
+__all__ = ["is_directory", "is_file", "is_present"]
 
 
 def is_present(path: str) -> bool:
     """Whether there is anything at a path; a link is something, wherever it leads.
 
     Raises:
-        StorageError: It cannot be told.
+        StorageError: It cannot be told, or the path to it leads through a link.
     """
     return _mode(path, follow=False) is not None
 
 
 def is_directory(path: str | os.PathLike[str], *, follow: bool = True) -> bool:
-    """Whether there is a directory at a path, or, with ``follow``, a link to one.
+    """Whether there is a directory at a path, or, with ``follow``, something that leads to one through links.
 
     Raises:
-        StorageError: It cannot be told.
+        StorageError: It cannot be told, or the path to it leads through a link and ``follow`` is false.
     """
     mode = _mode(path, follow=follow)
     return mode is not None and stat.S_ISDIR(mode)
 
 
+def is_file(path: str) -> bool:
+    """Whether there is a regular file at a path that leads through no link.
+
+    Raises:
+        StorageError: It cannot be told, or the path to it leads through a link.
+    """
+    mode = _mode(path, follow=False)
+    return mode is not None and stat.S_ISREG(mode)
+
+
 def _mode(path: str | os.PathLike[str], *, follow: bool) -> int | None:
-    try:
-        return os.stat(path, follow_symlinks=follow).st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # with a NUL in it, it is no path of anything
-        return None
-    except OSError as error:
-        raise StorageError.from_os_error(error, "cannot look at", path=os.fspath(path)) from error
+    text = os.fspath(path)
+    with storage_errors("cannot look at", text):
+        try:
+            return (os.stat(text) if follow else real_path.lstat(text)).st_mode
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # with a NUL in it, it is no path of anything
+            return None

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from model_checkpoint.errors import CorruptionError, FormatError, StorageError
+from model_checkpoint.utils import real_path
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from 3.12 on
@@ -42,16 +43,18 @@ def open_regular(path: str | os.PathLike[str], *, nofollow: bool = False) -> Reg
 
     Args:
         path: The file.
-        nofollow: Whether to refuse a final symbolic link, as inside a store.
+        nofollow: Whether to refuse a symbolic link anywhere in the path, as inside a store.
 
     Raises:
         FormatError: It is no regular file (rule ``regular-file``).
-        StorageError: It cannot be opened.
+        StorageError: It cannot be opened, or, with ``nofollow``, one of its directories is a link.
     """
     text = os.fspath(path)
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (os.O_NOFOLLOW if nofollow else 0)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     try:
-        fd = os.open(text, flags)
+        fd = real_path.open_file(text, flags) if nofollow else os.open(text, flags)
+    except StorageError:
+        raise
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # a link (or a circle of them), a socket
             raise FormatError(f"cannot open the file: {error.strerror}", path=text, rule="regular-file") from None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
+import contextlib
 import hashlib
 import json
 import os
 import random
-import shutil
-import tempfile
 import zlib
+from multiprocessing import util
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from tests.fuzz.state_grammar import keeps_grammar
 from tests.fuzz.target import Target, Violation
 from tests.fuzz.targets.manifest import sealed
 from tests.fuzz.targets.state import random_value
+from tests.harness.memory_place import memory_place
 
 __all__ = ["TARGET"]
 
@@ -58,9 +58,9 @@ class _Directory:
         return self._path
 
     def _create(self) -> None:
-        place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        self._path, self._pid = tempfile.mkdtemp(prefix="mckpt-fuzz-", dir=place), os.getpid()
-        atexit.register(shutil.rmtree, self._path, ignore_errors=True)
+        place = contextlib.ExitStack()
+        self._path, self._pid = str(place.enter_context(memory_place("fuzz"))), os.getpid()
+        util.Finalize(None, place.close, exitpriority=0)  # children of a fork know no atexit
         for component in ("model", "more"):
             path = os.path.join(self._path, f"{component}.safetensors")
             save_file({name: _TENSORS[name] for name in _TENSORS}, path)

@@ -31,16 +31,16 @@ MUTANTS = (
         "a flipped bit in a tensor is loaded",
         "storage/safetensors/plain_file.py",
         """\
-            table=None if check == "none" else self.header.table,
-            first_chunks=None if check == "none" else first_chunks,
-            check=check,
-            io=self.way,
+                table=None if check == "none" else self.header.table,
+                first_chunks=None if check == "none" else first_chunks,
+                check=check,
+                io=self.way,
 """,
         """\
-            table=None,
-            first_chunks=None,
-            check="none",
-            io=self.way,
+                table=None,
+                first_chunks=None,
+                check="none",
+                io=self.way,
 """,
         (Test(f"{_CHECKPOINTS}::test_damaged_data_is_found_at_every_checking_level"),),
     ),
@@ -100,8 +100,9 @@ MUTANTS = (
         copied = contents.leaves(plan.streamed, check, mmap=True) | contents.leaves(plan.copied, check)
         kept = contents.leaves(plan.kept, check, device=device, mmap=mmap)
         try:
-            for action in plan.actions:
-                action.run(copied if action.copies else kept)
+            with span("restore"):
+                for action in plan.actions:
+                    action.run(copied if action.copies else kept)
 """,
         """\
         copied = contents.leaves(plan.streamed, "none", mmap=True) | contents.leaves(plan.copied, "none")

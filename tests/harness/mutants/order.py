@@ -112,11 +112,11 @@ MUTANTS = (
         "a failed sync of a file is tried again",
         "the second sync succeeds although the kernel has dropped the bytes",
         "storage/durable.py",
-        "            _native.sync_file(fd, path)\n",
-        "            try:\n"
-        "                _native.sync_file(fd, path)\n"
-        "            except StorageError:\n"
         "                _native.sync_file(fd, path)\n",
+        "                try:\n"
+        "                    _native.sync_file(fd, path)\n"
+        "                except StorageError:\n"
+        "                    _native.sync_file(fd, path)\n",
         _FAILURES,
     ),
     Mutant(
@@ -134,10 +134,11 @@ MUTANTS = (
         "a failed sync of a user's file is ignored",
         "a checkpoint is acknowledged whose bytes never reached the disk",
         "storage/staged_files.py",
-        "                    nbytes += len(block)\n                _native.sync_file(fd, path)\n",
-        "                    nbytes += len(block)\n"
-        "                with contextlib.suppress(StorageError):\n"
-        "                    _native.sync_file(fd, path)\n",
+        '                with span("fsync"):\n                    _native.sync_file(fd, path)\n',
+        "                try:\n"
+        "                    _native.sync_file(fd, path)\n"
+        "                except StorageError:\n"
+        "                    pass\n",
         _FAILURES,
     ),
     Mutant(

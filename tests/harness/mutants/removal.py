@@ -87,7 +87,7 @@ MUTANTS = (
         "a removal for good begins without being marked",
         "half a checkpoint can be restored after a kill",
         "storage/trash.py",
-        "                os.rename(entry.directory, doomed)\n",
+        "                real_path.rename(entry.directory, doomed)\n",
         "                doomed = entry.directory\n",
         (Simulation("a cleanup for good"),),
     ),

@@ -20,6 +20,7 @@ from model_checkpoint.errors import CatalogDamagedError
 from tests.harness.aftermath import NEXT, leftovers, use
 from tests.harness.sample_store import EXPERIMENTS, View, age, view
 from tests.harness.simulator.disk import Content, Tree
+from tests.harness.simulator.operations import WITHOUT_PROMISES
 
 __all__ = ["Judge", "Promise", "read_tree", "write_tree"]
 
@@ -229,10 +230,11 @@ def _look_again(root: str) -> Iterator[str]:
 
 
 def read_tree(directory: Path) -> dict[str, Content | None]:
-    """What is in a directory."""
+    """What is in a directory, as far as anything is promised of it."""
     return {
         str(path.relative_to(directory)): None if path.is_dir() else Content(path.read_bytes())
         for path in directory.rglob("*")
+        if path.name not in WITHOUT_PROMISES
     }
 
 

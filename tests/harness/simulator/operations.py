@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Acknowledge", "Create", "Operation", "Remove", "Rename", "Resize", "Sync", "Write"]
+__all__ = ["WITHOUT_PROMISES", "Acknowledge", "Create", "Operation", "Remove", "Rename", "Resize", "Sync", "Write"]
+
+WITHOUT_PROMISES = frozenset({".timings.jsonl", ".timings.1.jsonl"})
+"""Files that are for people only (docs/format.md, section 4): what a power cut makes of them is nobody's loss, and it
+is left out."""
 
 
 @dataclass(frozen=True, slots=True)

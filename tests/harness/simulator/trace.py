@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tests.harness.simulator.operations import (
+    WITHOUT_PROMISES,
     Acknowledge,
     Create,
     Operation,
@@ -84,8 +85,10 @@ class _Parser:
     # --- paths --------------------------------------------------------------------------------------------------------
 
     def inside(self, path: str) -> str | None:
-        """A path relative to the root; None for one that is not below it, or has no name any more."""
+        """A path relative to the root; None for one that is not below it, or has no name any more, or no promise."""
         inside = f"{path}/".startswith(self.root) and "(deleted)" not in path
+        if os.path.basename(path) in WITHOUT_PROMISES:
+            return None
         return path[len(self.root) :] if inside else None
 
     def at(self, directory: str, name: str) -> str | None:
@@ -135,6 +138,10 @@ class _Parser:
         if (path := self.at("", arguments[0])) is not None:
             yield Create(path, is_directory=True)
 
+    def mkdirat(self, arguments: list[str], _result: int) -> Iterator[Operation]:
+        if (path := self.at(*arguments[:2])) is not None:
+            yield Create(path, is_directory=True)
+
     def rename(self, arguments: list[str], _result: int) -> Iterator[Operation]:
         yield from self._rename(self.at("", arguments[0]), self.at("", arguments[1]))
 
@@ -179,7 +186,9 @@ _HANDLERS: dict[str, Callable[[_Parser, list[str], int], Iterator[Operation]]] =
     "ftruncate": _Parser.ftruncate,
     "fallocate": _Parser.fallocate,
     "mkdir": _Parser.mkdir,
+    "mkdirat": _Parser.mkdirat,
     "rename": _Parser.rename,
+    "renameat": _Parser.renameat2,
     "renameat2": _Parser.renameat2,
     "unlink": _Parser.unlink,
     "rmdir": _Parser.unlink,
@@ -191,7 +200,7 @@ _HANDLERS: dict[str, Callable[[_Parser, list[str], int], Iterator[Operation]]] =
 }
 
 # Calls that change files, too: if one of them appears, the model has to learn it.
-_UNKNOWN = """open creat writev pwritev pwritev2 sendfile copy_file_range splice truncate mkdirat renameat link linkat
+_UNKNOWN = """open creat writev pwritev pwritev2 sendfile copy_file_range splice truncate link linkat
 symlink symlinkat mknod mknodat msync sync syncfs sync_file_range io_uring_setup""".split()
 
 CALLS = (*_HANDLERS, *_UNKNOWN)

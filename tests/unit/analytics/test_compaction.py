@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import shutil
 from collections import Counter
@@ -14,7 +15,7 @@ import pytest
 from model_checkpoint.analytics import compaction
 from model_checkpoint.analytics.compaction import Compactor
 from model_checkpoint.analytics.engine import Engine
-from model_checkpoint.analytics.segment import points_table, read_segment, write_segment
+from model_checkpoint.analytics.segment import points_table, read_replaced, read_segment, write_segment
 from model_checkpoint.database import Catalog, MetricTable
 from model_checkpoint.database.metric_table import SeriesKey
 from model_checkpoint.errors import CatalogError, CorruptionError, FormatError
@@ -249,6 +250,19 @@ def test_a_damaged_segment_is_named_and_the_rest_is_readable(store):
     assert store.compactor.settle("exp") == (f"exp/.metrics/{other.name}",)
     assert other.exists()
     store.check()
+
+
+def test_a_segment_with_the_right_digest_of_a_footer_that_is_no_parquet_is_refused(store):
+    """Arrow's own OSError about what it cannot decode is a broken rule, not a failing disk."""
+    store.log(range(10))
+    store.compactor.compact("exp")
+    raw = bytearray((store.directory / store.segments()[0]).read_bytes())
+    raw[-200:-8] = b"\xff" * 192
+    path = store.directory / f"points-1-10-{hashlib.sha256(raw).hexdigest()[:16]}.parquet"
+    path.write_bytes(raw)
+    for read in (read_segment, read_replaced):
+        with pytest.raises(FormatError, match="no segment of metrics"):
+            read(store.root, f"exp/.metrics/{path.name}")
 
 
 def test_a_segment_of_another_experiment_or_version_is_refused(store):

@@ -170,3 +170,33 @@ def test_what_cannot_be_extrapolated_is_refused(count, step):
     """Too few values, or a step that is known already."""
     with pytest.raises(ConfigurationError):
         extrapolate(range(count), np.ones(count), step)
+
+
+def test_a_wiggle_of_a_smooth_line_is_no_spike():
+    """The running median of a line without noise is the line itself; a step like any other does not stand out."""
+    steps = np.arange(300)
+    smooth_line = 2 - steps / 300
+    smooth_line[100] += 1 / 300
+    assert find_spikes(steps, smooth_line) == ()
+    smooth_line[200] = 9.0
+    assert [spike.step for spike in find_spikes(steps, smooth_line)] == [200]
+
+
+def test_a_spike_of_a_constant_is_infinitely_far():
+    """There is no noise to measure it by, and no warning about that."""
+    values = np.zeros(100)
+    values[50] = 9.0
+    (spike,) = find_spikes(np.arange(100), values)
+    assert (spike.step, spike.noises) == (50, math.inf)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_that_grows_with_the_level_makes_no_spikes(seed):
+    """A loss that is noisy while it is high; a value far from all others there still is one."""
+    steps = np.arange(1000)
+    level = 3 * np.exp(-steps / 100) + 0.05
+    values = level * (1 + np.random.default_rng(seed).normal(0, 0.1, 1000))
+    assert len(find_spikes(steps, values, noises=7)) == 0
+    values[20] = 9.0
+    values[600] = 0.5
+    assert [spike.step for spike in find_spikes(steps, values, noises=7)] == [20, 600]

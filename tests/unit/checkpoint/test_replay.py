@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_checkpoint.analytics.objective import Objective
-from model_checkpoint.checkpoint.replay import Recording, replay
+from model_checkpoint.analytics.save_interval import daly_interval
+from model_checkpoint.checkpoint.replay import Recording, mean_outcome, random_failures, replay
 from model_checkpoint.checkpoint.save_when import SaveWhen
 from model_checkpoint.errors import ConfigurationError
 
@@ -105,3 +108,87 @@ def test_recordings_that_make_no_sense_are_refused(fields):
     """At once."""
     with pytest.raises(ConfigurationError):
         Recording(**{"step_s": [1.0], "save_s": 1.0, **fields})
+
+
+def test_a_run_that_goes_on_knows_nothing_of_what_saves_cost():
+    """Like the process that resumes: a policy that measures saves at once, and intervals begin anew."""
+    recording = Recording([1.0] * 100, save_s=0.5, failures_s=[50.2], restart_s=5.0)
+    assert replay(recording, SaveWhen.budget(0.5)).saves > 2
+    assert replay(recording, SaveWhen.every(minutes=0.75)).saves == 2
+    assert replay(recording, SaveWhen.young_daly(mtbf_hours=1)).saves == 2 + 1
+
+
+def test_failures_while_it_is_down_are_none():
+    """Nothing runs that could fail."""
+    found = replay(
+        Recording([1.0] * 10, save_s=0.0, failures_s=[5.0, 6.0, 7.0], restart_s=10.0), SaveWhen.every(steps=2)
+    )
+    assert (found.failures, found.restarts_s) == (1, 10.0)
+    assert found.total_s == found.lost_s + 10 + 10
+
+
+def test_the_steps_of_a_recording_can_be_taken_together():
+    """Nothing is lost: neither time, nor the last number, nor a metric."""
+    metrics = {3: {"loss": 3.0}, 4: {"acc": 0.5}, 9: {"loss": 9.0}}
+    recording = Recording([1.0, 2.0] * 5, save_s=1.0, metrics=metrics)
+    coarse = recording.coarser(4)
+    assert coarse.step_s == (4.0, 5.0, 4.0, 2.0)
+    assert coarse.numbers == (2, 5, 8, 9)
+    assert coarse.metrics == {5: {"loss": 3.0, "acc": 0.5}, 9: {"loss": 9.0}}
+    assert recording.coarser(10) is recording
+    with pytest.raises(ConfigurationError, match="numbers"):
+        Recording([1.0], save_s=0.0, numbers=[1, 2])
+
+
+def test_a_pause_between_two_runs_is_no_step():
+    """A night in which nothing ran; a step that was merely slow is one."""
+    seconds = np.cumsum([0, *[10] * 20, 40_000, 10, 90, 10])
+    times = np.datetime64("2026-01-01T00:00:00") + seconds.astype("timedelta64[s]")
+    assert Recording.of_times(times, save_s=1.0).step_s[19:] == (10.0, 10.0, 10.0, 90.0, 10.0)
+
+
+def test_random_failures_come_as_often_as_they_should():
+    """A Poisson process: the mean of the times between, and as much deviation; the same ones for a seed."""
+    failures = random_failures(timedelta(seconds=50), 500_000, seed=3)
+    gaps = np.diff([0.0, *failures])
+    assert np.mean(gaps) == pytest.approx(50, rel=0.05)
+    assert np.std(gaps) == pytest.approx(50, rel=0.05)
+    assert failures == random_failures(timedelta(seconds=50), 500_000, seed=3)
+
+
+@pytest.mark.parametrize(("save_s", "between_s"), [(1.0, 600), (8.0, 1800)])
+def test_no_interval_beats_young_and_daly_s_by_much(save_s, between_s):
+    """In failing runs, an interval a third of it, half, twice or three times it loses more, or hardly less."""
+    best_s = daly_interval(timedelta(seconds=save_s), timedelta(seconds=between_s)).total_seconds()
+    step_s, work_s = best_s / 12, 40 * between_s
+    run = Recording([step_s] * int(work_s / step_s), save_s=save_s)
+    runs = [
+        dataclasses.replace(run, failures_s=random_failures(timedelta(seconds=between_s), 3 * work_s, seed))
+        for seed in range(6)
+    ]
+
+    def overhead(factor):
+        policy = SaveWhen.every(minutes=factor * best_s / 60)
+        return mean_outcome([replay(one, policy) for one in runs]).overhead
+
+    lost = {factor: overhead(factor) for factor in (1 / 3, 1 / 2, 1, 2, 3)}
+    assert lost[1] <= 1.05 * min(lost.values())
+    assert lost[1] < lost[1 / 3]
+    assert lost[1] < lost[3]
+    young_daly = mean_outcome([replay(one, SaveWhen.young_daly(mtbf_hours=between_s / 3600)) for one in runs])
+    assert young_daly.overhead <= 1.1 * lost[1]
+
+
+@given(
+    st.lists(st.floats(0.1, 5), min_size=1, max_size=40),
+    st.floats(0, 2),
+    st.lists(st.floats(0, 100), max_size=4),
+    st.sampled_from(["budget(0.1)", "young_daly(mtbf_hours=0.01)", "every(minutes=0.1) | improved('loss')"]),
+)
+def test_time_adds_up_by_every_policy(step_s, save_s, failures_s, policy):
+    """Work, saves, lost work and restarts are all the time there is; a save that failed is among what is lost."""
+    metrics = {step: {"loss": float(-step % 7)} for step in range(len(step_s))}
+    recording = Recording(step_s, save_s, sorted(failures_s), restart_s=2.0, metrics=metrics)
+    found = replay(recording, SaveWhen.parse(policy))
+    assert found.total_s == pytest.approx(sum(step_s) + found.waited_s + found.lost_s + found.restarts_s)
+    assert 0 <= found.overhead <= 1

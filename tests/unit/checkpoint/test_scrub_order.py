@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from model_checkpoint.checkpoint.scrub_order import scrub_order
+from model_checkpoint.checkpoint.scrub_order import plan_scrub
 from tests.unit.checkpoint.conftest import EPOCH
 
 DAY = timedelta(days=1)
@@ -20,9 +20,12 @@ def infos(info):
     ]
 
 
+def plan(infos, **options):
+    return plan_scrub(reversed(infos), now=EPOCH, damaged={infos[4].id: EPOCH - 2 * DAY}, **options)
+
+
 def seqs(infos, **options):
-    damaged = {infos[4].id: EPOCH - 2 * DAY}
-    return [item.seq for item in scrub_order(reversed(infos), now=EPOCH, damaged=damaged, **options)]
+    return [decision.checkpoint.seq for decision in plan(infos, **options) if decision.due]
 
 
 def test_what_was_longest_not_looked_at_comes_first(infos):
@@ -40,3 +43,22 @@ def test_what_was_verified_lately_is_left_out(infos):
     assert seqs(infos, older_than=3 * DAY) == [2, 4, 3, 5]
     assert seqs(infos, older_than=7 * DAY) == [2, 4, 3, 5]
     assert seqs(infos, older_than=8 * DAY) == [2, 4, 5]
+
+
+def test_each_is_decided_with_a_reason(infos):
+    """Also those that are left out."""
+    found = plan(infos, older_than=3 * DAY, under_way=infos[3].id)
+    assert [(one.checkpoint.seq, one.due.answer, one.due.reasons) for one in found] == [
+        (4, True, ("half read by a scrub that ended", "never verified")),
+        (2, True, ("never verified",)),
+        (3, True, ("verified 7 d ago",)),
+        (5, True, ("found damaged 2 d ago",)),
+        (1, False, ("verified 1 d ago",)),
+    ]
+
+
+def test_damage_that_was_repaired_is_no_reason_any_more(info):
+    """What was verified since it was found damaged is sound."""
+    repaired = info(1, verified_at=EPOCH - DAY)
+    found = plan_scrub([repaired], now=EPOCH, damaged={repaired.id: EPOCH - 2 * DAY})
+    assert found[0].due.reasons == ("verified 1 d ago",)

@@ -24,6 +24,8 @@ EVERY_COMMAND = {
     "compare": ["digits", "-m", "val_loss"],
     "query": ["SELECT count(*) FROM checkpoints"],
     "perf": [],
+    "replay": ["digits", "--trials", "1"],
+    "report": ["digits"],
     "verify": ["digits:best"],
     "scrub": [],
     "diff": ["digits:10", "digits:20"],

@@ -7,6 +7,8 @@ import math
 import pytest
 
 from model_checkpoint import CheckpointManager
+from model_checkpoint.analytics.best_model_selector import BestModelSelector
+from model_checkpoint.analytics.criteria import Goal
 
 # step: val_loss, latency_ms, quality
 VALUES = {
@@ -139,3 +141,23 @@ def test_what_cannot_be_answered_is_said(mckpt, root, words, code, message):
     done = mckpt("-C", root, "best", "digits", *words)
     assert (done.code, done.out) == (code, "")
     assert message in done.err
+
+
+def test_an_experiment_goes_by_its_own_criterion(mckpt, tmp_path):
+    """Where nothing else is asked for; constraints that are given come on top of its own."""
+    selector = BestModelSelector.lexicographic(
+        Goal("val_loss", tolerance=0.12), Goal("latency_ms"), where=["latency_ms > 15"]
+    )
+    with CheckpointManager(tmp_path, experiment="digits", monitor=selector, progress=False) as manager:
+        manager.track(state={"x": 1})
+        for step, (loss, latency, quality) in VALUES.items():
+            manager.save(step, metrics={"val_loss": loss, "latency_ms": latency, "wow": quality}, block=True)
+
+    def chosen(*words):
+        (found,) = mckpt("-C", tmp_path, "best", *words, "--json").json["experiments"]
+        return steps(found)
+
+    assert chosen() == [30]
+    assert chosen("--where", "latency_ms > 30") == [20]
+    assert chosen("-m", "val_loss") == [40]
+    assert mckpt("-C", tmp_path, "best").out.startswith("digits · lexicographic(Goal('val_loss'")

@@ -51,7 +51,11 @@ def test_doctor_finds_a_sound_store_sound(mckpt, root):
     assert "FAIL" not in done.out
     for shown in ("sha256", "crc32c", "threads", "file system", "O_DIRECT", "journal mode", "7 with a sound manifest"):
         assert shown in done.out
-    assert {path.name for path in root.iterdir()} - {"catalog.db-journal"} == {"catalog.db", "digits", "other"}
+    assert {path.name for path in root.iterdir()} - {"catalog.db-journal", ".timings.jsonl"} == {
+        "catalog.db",
+        "digits",
+        "other",
+    }
 
 
 def test_doctor_without_a_store_warns_and_makes_none(mckpt, tmp_path):

@@ -60,3 +60,17 @@ def test_what_cannot_be_compared_is_said(mckpt, root):
     done = mckpt("-C", root, "compare", "other")
     assert (done.code, done.err) == (2, "mckpt: no experiment monitors a metric; name one with --metric\n")
     assert "--mode min or max" in mckpt("-C", root, "compare", "-m", "wibble").err
+
+
+def test_values_of_checkpoints_are_compared_where_nothing_was_logged(mckpt, root):
+    """A metric that was only given at saves has a course of its saves."""
+    found = mckpt("-C", root, "compare", "digits", "-m", "val_loss", "--json").json["experiments"]
+    assert [(run["points"], run["best"], run["best_step"], run["last"]) for run in found] == [(6, 1.0, 10, 2.5)]
+
+
+def test_a_metric_that_nobody_has_is_named_with_the_nearest(mckpt, sweep):
+    """The name, and what there is; a split that does not exist is one too."""
+    done = mckpt("-C", sweep, "compare", "-m", "los", "--mode", "min")
+    assert (done.code, done.err) == (3, "mckpt: no metric 'los'; there is loss\n")
+    done = mckpt("-C", sweep, "compare", "--split", "val")
+    assert (done.code, done.err) == (3, "mckpt: no metric 'loss[val]'; there is loss\n")

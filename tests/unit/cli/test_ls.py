@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from model_checkpoint import BestModelSelector, CheckpointManager
+
 
 def rows(text):
     """The lines of a table, as step -> line."""
@@ -143,3 +145,13 @@ def test_a_closed_pipe_is_no_traceback(root, words):
     done = subprocess.run(command, stdout=reader.stdin, stderr=subprocess.PIPE, text=True, check=False)
     reader.stdin.close()
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_criterion_stands_where_the_metric_does(mckpt, root):
+    """By what the best is chosen, if that is more than one metric; the metric that it looks at first is shown."""
+    selector = BestModelSelector.by("val_loss", where=["accuracy > 0.1"])
+    CheckpointManager(root, experiment="digits", monitor=selector, progress=False).close()
+    heading, titles, *_ = mckpt("-C", root, "ls", "digits").out.splitlines()
+    assert heading == f"digits · {selector} · keep last(2) | best(1)"
+    assert "val_loss" in titles
+    assert mckpt("-C", root, "ls", "digits", "--json").json["experiments"][0]["criterion"] == str(selector)

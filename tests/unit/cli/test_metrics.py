@@ -99,3 +99,18 @@ def test_a_course_shows_gaps_and_flat_lines():
     assert sparkline([0.0, math.nan, 1.0, math.inf]) == "▁ █ "
     assert sparkline([0.0, 5.0, 20.0], bounds=(0.0, 10.0)) == "▁▅█"
     assert len(sparkline(list(range(1000)))) == 24
+
+
+def test_rows_that_are_too_wide_for_the_terminal_are_lists(mckpt, logged, monkeypatch):
+    """Each value with its name; maps and truth values as people write them. In a pipe it stays a table."""
+    sql = "SELECT step, experiment, metrics, pinned, digest FROM checkpoints WHERE step = 10"
+    assert len(mckpt("-C", logged, "query", sql).out.splitlines()) == 2
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = mckpt("-C", logged, "query", sql).out.splitlines()
+    assert lines[:4] == [
+        "step        10",
+        "experiment  digits",
+        "metrics     accuracy=0.1, val_loss=1",
+        "pinned      no",
+    ]
+    assert len(mckpt("-C", logged, "query", "SELECT 1 AS a, 2 AS b").out.splitlines()) == 2

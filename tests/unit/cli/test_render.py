@@ -123,3 +123,15 @@ def test_wide_characters_keep_a_table_aligned(capsys):
     """Characters that take two columns of a terminal are counted as two, combining ones as none."""
     render.print_table([Column("NAME"), Column("X")], [["模型", "1"], ["cafe\u0301", "2"]])
     assert capsys.readouterr().out == "NAME  X\n模型  1\ncafe\u0301  2\n"
+
+
+def test_what_may_be_left_out_is_where_the_terminal_is_narrow(capsys, monkeypatch):
+    """Of several columns the last one first, and no more than is needed."""
+    columns = [Column("A"), Column("B", drops=True), Column("C", drops=True), Column("D")]
+
+    def headings(width):
+        monkeypatch.setenv("COLUMNS", str(width))
+        render.print_table(columns, [["aaaaa", "bbbbb", "ccccc", "ddddd"]])
+        return capsys.readouterr().out.splitlines()[0].split()
+
+    assert [headings(width) for width in (26, 25, 18, 12)] == [list("ABCD"), list("ABD"), list("AD"), list("AD")]

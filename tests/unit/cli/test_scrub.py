@@ -149,3 +149,27 @@ def test_the_help_names_what_it_does():
     text = scrub_command.get_help(scrub_command.make_context("scrub", [], resilient_parsing=True))
     for option in ("--repair", "--from", "--rate", "--for", "--older-than", "--json"):
         assert option in text
+
+
+def test_the_plan_says_what_would_be_read_and_why(mckpt, root):
+    """In the order of the scrub, what is left out last; nothing is read."""
+    done = mckpt("-C", root, "scrub", "--plan", "--older-than", "7d")
+    assert done.code == 0
+    heading, *rows, total = done.out.splitlines()
+    assert heading.split() == ["ORDER", "CHECKPOINT", "AGE", "SIZE", "BECAUSE"]
+    assert [row.split()[0] for row in rows] == ["1", "2", "3", "4", "5", "6", "-"]
+    assert rows[0].endswith("never verified")
+    assert "digits:20-" in rows[-1]
+    assert "verified " in rows[-1]
+    assert total.startswith("6 checkpoints would be read, ")
+    plan = mckpt("-C", root, "scrub", "digits:0", "--plan", "--json").json
+    assert [(one["due"], one["because"]) for one in plan["plan"]] == [(True, ["never verified"])]
+    assert plan["bytes"] == plan["plan"][0]["bytes"] > 0
+    assert mckpt("-C", root, "show", "digits:0", "--json").json["verified_at"] is None
+
+
+def test_a_plan_takes_no_options_of_reading(mckpt, root):
+    """They would be without effect."""
+    done = mckpt("-C", root, "scrub", "--plan", "--repair")
+    assert done.code == 2
+    assert "--plan" in done.err

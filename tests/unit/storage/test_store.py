@@ -204,6 +204,22 @@ def test_a_restore_never_replaces(store, log):
         store.restore(info.id)
 
 
+def test_a_restore_whose_rename_reports_an_error_but_took_place_is_a_success(store, log, monkeypatch):
+    """A network file system may lose the answer: it was taken for somebody else's checkpoint at the same place."""
+    info = add(store, log)
+    store.delete(info)
+    rename = _native.rename_noreplace
+
+    def lossy(source, target):
+        rename(source, target)
+        raise OSError(errno.EIO, "answer lost", target)
+
+    monkeypatch.setattr(_native, "rename_noreplace", lossy)
+    assert store.restore(info.id) == info
+    assert read_state(store.open(info))["step"] == 1
+    assert os.listdir(os.path.join(store.root, ".trash")) == []
+
+
 def test_only_what_has_expired_is_purged(store, log):
     """The rest can still be restored."""
     old, young = add(store, log, step=1), add(store, log, step=2)

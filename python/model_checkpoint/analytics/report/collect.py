@@ -10,11 +10,13 @@ import numpy as np
 
 from model_checkpoint.analytics.reader import MetricsReader
 from model_checkpoint.analytics.report.charts import charts_of, columns_for, mode_in
-from model_checkpoint.analytics.report.lines import Curve, saved_curve
+from model_checkpoint.analytics.report.lines import Curve
 from model_checkpoint.analytics.report.outcomes import groups_of, settings_of
 from model_checkpoint.analytics.report.page import Best, Chart, Checkpoint, Experiment, Line, Page, Run, Subject
 from model_checkpoint.analytics.report.trade_offs import trade_offs_of
+from model_checkpoint.analytics.saved_curve import saved_curve
 from model_checkpoint.analytics.trend import trend
+from model_checkpoint.database.metric_table import SeriesKey
 from model_checkpoint.errors import ConfigurationError
 from model_checkpoint.monitoring.timing import OperationTiming
 from model_checkpoint.types import CheckpointState, Mode
@@ -77,7 +79,7 @@ def _curves(subjects: Sequence[Subject], reader: MetricsReader) -> Iterator[Curv
             logged.add(key.name)
             yield Curve(place, key, "logged", steps, values)
         for metric in sorted({name for info in subject.checkpoints for name in info.metrics} - logged):
-            yield saved_curve(place, metric, subject.checkpoints)
+            yield Curve(place, SeriesKey(metric), "saved", *saved_curve(metric, subject.checkpoints))
 
 
 # --- experiments ------------------------------------------------------------------------------------------------------

@@ -46,7 +46,9 @@ def _digest(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    return html.escape(text).encode("ascii", "xmlcharrefreplace").decode("ascii")
+    """Text of an element; what would hide or turn what stands beside it is shown as an escape."""
+    visible = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return html.escape(visible).encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
 def _inline_json(page: Page) -> str:

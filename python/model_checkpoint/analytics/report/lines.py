@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model_checkpoint.analytics.curve import Floats, last_of_each_step
+from model_checkpoint.analytics.curve import Floats, thinned
 from model_checkpoint.analytics.downsample import Sampled, downsample
 from model_checkpoint.analytics.report.page import Line, Mark
 from model_checkpoint.analytics.shape import find_divergence, find_nonfinite, find_plateau, find_spikes
 from model_checkpoint.database.metric_table import NO_TAGS, SeriesKey
-from model_checkpoint.types import CheckpointInfo, Mode
+from model_checkpoint.types import Mode
 
-__all__ = ["Curve", "draw", "saved_curve"]
+__all__ = ["Curve", "draw"]
 
-_MOST_SPIKES = 5
+_MOST_SPIKES = 2
+_MOST_FOR_PLATEAU = 200  # points, of which all pairs are looked at, again and again
 _LEAST_FOR_SPIKES = 50  # points: of fewer, the ends of a steep line stand out
 
 
@@ -39,14 +40,6 @@ class Curve:
     source: Literal["logged", "saved"]
     steps: NDArray[np.int64]
     values: Floats
-
-
-def saved_curve(experiment: int, metric: str, checkpoints: Sequence[CheckpointInfo]) -> Curve:
-    """The values of a metric that checkpoints were saved with; of equal steps, that of the later commit."""
-    rows = [(info.step, info.metrics[metric], info.seq) for info in checkpoints if metric in info.metrics]
-    steps, values, seqs = zip(*rows, strict=True) if rows else ((), (), ())
-    found = last_of_each_step(np.array(steps, np.int64), np.array(values, np.float64), np.array(seqs, np.int64))
-    return Curve(experiment, SeriesKey(metric), "saved", *found)
 
 
 def draw(curve: Curve, columns: int, mode: Mode | None) -> Line:
@@ -79,7 +72,7 @@ def _marks(curve: Curve, sampled: Sampled, mode: Mode | None) -> Iterator[Mark]:
     if divergence is not None:
         what = f"worse since step {divergence.since_step:,}: from {divergence.best:.4g} to {divergence.last:.4g}"
         yield Mark("divergence", divergence.since_step, what)
-    plateau = None if divergence else find_plateau(sampled.mean_steps, sampled.means)
+    plateau = None if divergence else find_plateau(*thinned(sampled.mean_steps, sampled.means, _MOST_FOR_PLATEAU))
     if plateau is not None and plateau.since_step > curve.steps[0]:
         yield Mark("plateau", plateau.since_step, f"flat since step {plateau.since_step:,}, at {plateau.level:.4g}")
     spikes = find_spikes(sampled.steps, sampled.values) if len(sampled.steps) >= _LEAST_FOR_SPIKES else ()

@@ -20,14 +20,18 @@ _MOST = 6
 
 
 def trade_offs_of(checkpoints: Sequence[Checkpoint], experiments: Sequence[ExperimentInfo]) -> tuple[TradeOff, ...]:
-    """Each pair of the metrics that most checkpoints have and whose direction is known; monitored ones first."""
+    """Each pair of the metrics that most checkpoints have and whose direction is known.
+
+    Pairs with a monitored metric come first, and among these the ones with the longest front: there is most to weigh.
+    """
     committed = [place for place, one in enumerate(checkpoints) if one.info.state is CheckpointState.COMMITTED]
     counts = Counter(name for place in committed for name in checkpoints[place].info.metrics)
     monitored = {info.monitor for info in experiments}
     order = sorted(counts, key=lambda name: (name not in monitored, -counts[name], name))
     modes = {name: mode for name in order if (mode := mode_in(name, experiments)) is not None}
     pairs = itertools.combinations(list(modes.items())[:_MOST], 2)
-    return tuple(_trade_off(checkpoints, committed, y, x) for y, x in pairs)
+    found = [_trade_off(checkpoints, committed, y, x) for y, x in pairs]
+    return tuple(sorted(found, key=lambda one: (not {one.x, one.y} & monitored, -len(one.front))))
 
 
 def _trade_off(

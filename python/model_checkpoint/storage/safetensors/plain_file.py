@@ -208,10 +208,10 @@ class PlainFile:
             for span, whole in zip(spans, inside, strict=True)
         ]
         self.read(spans, dests, check)
-        for span, whole, edge in zip(spans, inside, dests, strict=True):
+        for extent, whole, edge in zip(spans, inside, dests, strict=True):
             if not whole:
-                first, last = max(begin, span.begin), min(end, span.end)
-                dest[first - begin : last - begin] = edge[first - span.begin : last - span.begin]
+                first, last = max(begin, extent.begin), min(end, extent.end)
+                dest[first - begin : last - begin] = edge[first - extent.begin : last - extent.begin]
 
     def map(self, names: Sequence[str], check: Check) -> memoryview:
         """Map the whole file, check stored tensors in place, and return its bytes, which keep the mapping alive.
@@ -288,12 +288,12 @@ def grouped(spans: Iterable[Span], limit: int) -> Iterator[list[Span]]:
     """Consecutive spans in groups of at most ``limit`` bytes, or of one larger span."""
     group: list[Span] = []
     held = 0
-    for span in spans:
-        size = span.end - span.begin
+    for extent in spans:
+        size = extent.end - extent.begin
         if group and held + size > limit:
             yield group
             group, held = [], 0
-        group.append(span)
+        group.append(extent)
         held += size
     if group:
         yield group

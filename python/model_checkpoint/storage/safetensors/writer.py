@@ -20,6 +20,7 @@ from model_checkpoint.storage.safetensors.header import Header, decode
 from model_checkpoint.storage.safetensors.layout import Layout, TensorSpec, plan
 from model_checkpoint.storage.safetensors.template import HeaderTemplate, check_metadata, check_specs, header_template
 from model_checkpoint.types import FileInfo, Receipt
+from model_checkpoint.utils import real_path
 from model_checkpoint.utils.atomic_file import replacing
 from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.regular_file import close_written, write_fully
@@ -54,7 +55,7 @@ class PreparedFile:
         """Create the file; what an error leaves of it is the caller's to remove.
 
         Args:
-            path: The file, which must not exist.
+            path: The file, which must not exist; no part of it may be a link.
             sources: The bytes of each tensor, in the order of ``specs``.
             sync: Whether to sync the file (not its directory).
 
@@ -63,9 +64,10 @@ class PreparedFile:
             ConfigurationError: A source has another size than its tensor.
         """
         text = os.fspath(path)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            fd = os.open(text, flags, 0o666)
+            fd = real_path.open_file(text, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        except StorageError:
+            raise
         except OSError as error:
             raise StorageError.from_os_error(error, "cannot create the file", path=text) from error
         try:

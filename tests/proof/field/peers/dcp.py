@@ -26,7 +26,10 @@ class Dcp(Peer):
         "`torch.distributed.checkpoint.save`, one process, with its defaults (`sync_files=True`), to a new directory "
         "for each step, of which the newest two are kept; the newest one that has a `.metadata`."
     )
-    claims = 'Its files are "synced to permanent storage". Nothing on damage; its `.metadata` is a pickle.'
+    claims = (
+        'Its files are "synced to permanent storage", without which "there\'s no guarantee that the checkpoint will be '
+        'consistent in the case of a failure". Nothing on damage; its `.metadata` is a pickle.'
+    )
 
     @contextmanager
     def saving(self, root: Path) -> Iterator[Callable[[int, State], None]]:

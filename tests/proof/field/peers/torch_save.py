@@ -20,7 +20,10 @@ class TorchPlain(Peer):
     distribution = "torch"
     modules = ("torch",)
     how = "`torch.save` to `latest.pt`, over the one before, as the tutorials do; `torch.load` with its defaults."
-    claims = "Nothing on interrupted saves, power cuts or damage. Loads run no code unless `weights_only=False`."
+    claims = (
+        "Nothing on interrupted saves, power cuts or damage. Loads are restricted to tensors, plain values and types "
+        "that were allowed, unless `weights_only=False`."
+    )
 
     @contextmanager
     def saving(self, root: Path) -> Iterator[Callable[[int, State], None]]:

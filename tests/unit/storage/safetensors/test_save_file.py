@@ -76,7 +76,7 @@ def test_a_durable_save_syncs_the_file_before_and_the_directory_after_the_rename
     sync_file, sync_directory, replace = _native.sync_file, _native.sync_directory, os.replace
     monkeypatch.setattr(_native, "sync_file", lambda *args: (steps.append("file"), sync_file(*args)))
     monkeypatch.setattr(_native, "sync_directory", lambda *args: (steps.append("directory"), sync_directory(*args)))
-    monkeypatch.setattr(os, "replace", lambda *args: (steps.append("rename"), replace(*args)))
+    monkeypatch.setattr(os, "replace", lambda *args, **at: (steps.append("rename"), replace(*args, **at)))
     save_file(OLD, path, durable=durable)
     assert steps == (["file", "rename", "directory"] if durable else ["rename"])
 

@@ -33,8 +33,8 @@ function symbol(checkpoint, x, y) {
   const shapes = {
     best: () => svg('path', { d: star(x, y, 8) }),
     pinned: () => svg('rect', { x: x - 4.5, y: y - 4.5, width: 9, height: 9, transform: `rotate(45 ${x} ${y})` }),
-    kept: () => svg('circle', { cx: x, cy: y, r: 4 }),
-    going: () => svg('circle', { cx: x, cy: y, r: 3.5 }),
+    kept: () => svg('circle', { cx: x, cy: y, r: 4.8 }),
+    going: () => svg('circle', { cx: x, cy: y, r: 4 }),
     broken: () => svg('path', { d: `M${x - 4} ${y - 4}L${x + 4} ${y + 4}M${x - 4} ${y + 4}L${x + 4} ${y - 4}` }),
   };
   const shape = shapes[kind]();
@@ -83,7 +83,7 @@ function readout(figure) {
     hide() { box.hidden = true; },
     show(x, y, title, rows, more) {
       box.replaceChildren(el('strong', {}, title), ...rows.map(([hue, name, value]) => el('div', {},
-        el('span', { class: `swatch ${hue || 'none'}` }), named(name), el('b', {}, value))));
+        el('span', { class: `swatch ${hue || 'none'}` }), named(name, 40), el('b', {}, value))));
       if (more) box.append(el('em', {}, more));
       box.hidden = false;
       const room = figure.clientWidth - box.offsetWidth;

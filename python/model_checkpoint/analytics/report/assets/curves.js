@@ -77,7 +77,8 @@ function drawCurves(chart, splits, plot, notes, box) {
   const domains = { x: xs, y: isLog ? [ys[0] / 1.1, ys[1] * 1.1] : [ys[0] - pad, ys[1] + pad] };
   const label = `${chart.metric} by step, ${plural(lines.length, 'line')}, from ${number(ys[0])} to ${number(ys[1])}. Arrow keys read values.`;
   const drawn = frame(width, height, domains, { log: isLog, label, xTitle: isLog ? 'step (log scale)' : 'step' });
-  for (const line of [...lines].reverse()) drawLine(line, splits, drawn, isDrawn);
+  const byRank = [...lines].sort((a, b) => ranks.get(b.experiment) - ranks.get(a.experiment)); // the best on top
+  for (const line of byRank) drawLine(line, splits, drawn, isDrawn);
   const symbols = view.marks ? drawCheckpoints(chart, drawn, isDrawn) : [];
   if (view.marks) drawMarks(lines, drawn, isDrawn);
   plot.prepend(drawn.root);
@@ -110,31 +111,40 @@ function drawCheckpoints(chart, drawn, isDrawn) {
     }
   }
   // The remarkable ones on top.
-  const order = ['going', 'kept', 'broken', 'pinned', 'best'];
-  found.sort((a, b) => order.indexOf(symbolKind(a.checkpoint)) - order.indexOf(symbolKind(b.checkpoint)));
+  const kinds = ['going', 'kept', 'broken', 'pinned', 'best'];
+  found.sort((a, b) => kinds.indexOf(symbolKind(a.checkpoint)) - kinds.indexOf(symbolKind(b.checkpoint)) || ranks.get(b.checkpoint.experiment) - ranks.get(a.checkpoint.experiment));
   for (const one of found) drawn.area.append(symbol(one.checkpoint, one.x, one.y));
   return found;
 }
 
-const MARK_SIGNS = { plateau: '\u2194', divergence: '\u25b2', spike: '!', 'not finite': '\u2715' };
+const MARK_SIGNS = { plateau: '\u2194', divergence: '\u25b2', spike: '\u25cb', 'not finite': '\u2715' };
 
 function drawMarks(lines, drawn, isDrawn) {
   for (const line of lines) for (const mark of line.marks) {
     const place = nearest(line.x, mark.step);
     const value = line.y[place];
-    const y = value !== null && isDrawn(value) ? Math.max(drawn.y(value) - 9, drawn.inner.top + 8) : drawn.inner.top + 8;
-    drawn.area.append(svg('text', { class: `mark ${mark.kind.replace(' ', '-')}`, x: drawn.x(mark.step), y, 'text-anchor': 'middle' },
-      MARK_SIGNS[mark.kind], svg('title', {}, mark.text)));
+    const isOnLine = value !== null && isDrawn(value);
+    const x = drawn.x(mark.step), title = svg('title', {}, `${lineName(line)}: ${mark.text}`);
+    if (mark.kind === 'plateau' && colour(line.experiment) === 'others') continue;
+    if (mark.kind === 'spike') {
+      if (isOnLine) drawn.area.append(svg('circle', { class: 'spike', cx: x, cy: drawn.y(value), r: 4.5 }, title));
+      continue;
+    }
+    const y = isOnLine ? Math.max(drawn.y(value) - 9, drawn.inner.top + 8) : drawn.inner.top + 8;
+    drawn.area.append(svg('text', { class: `mark ${mark.kind.replace(' ', '-')}`, x, y, 'text-anchor': 'middle' }, MARK_SIGNS[mark.kind], title));
   }
 }
 
 function noteItems(lines) {
   const all = lines.flatMap((line) => line.marks.map((mark) => [line, mark]));
-  const order = ['not finite', 'divergence', 'spike', 'plateau'];
-  all.sort((a, b) => order.indexOf(a[1].kind) - order.indexOf(b[1].kind));
-  const items = all.slice(0, 3).map(([line, mark]) => el('li', {}, el('span', { class: `mark ${mark.kind.replace(' ', '-')}` }, MARK_SIGNS[mark.kind]),
-    named(lineName(line)), ' ', mark.text));
-  if (all.length > 3) items.push(el('li', { class: 'quiet' }, `and ${plural(all.length - 3, 'more mark')} in the chart`));
+  const kinds = ['not finite', 'divergence', 'spike', 'plateau'];
+  all.sort((a, b) => kinds.indexOf(a[1].kind) - kinds.indexOf(b[1].kind) || ranks.get(a[0].experiment) - ranks.get(b[0].experiment));
+  // One of each kind before a second one of any.
+  const firsts = kinds.map((kind) => all.find(([, mark]) => mark.kind === kind)).filter((one) => one);
+  const chosen = [...firsts, ...all.filter((one) => !firsts.includes(one))].slice(0, 4);
+  const items = chosen.map(([line, mark]) => el('li', {}, el('span', { class: `mark ${mark.kind.replace(' ', '-')}` }, MARK_SIGNS[mark.kind]),
+    named(lineName(line), 48), ' ', mark.text));
+  if (all.length > chosen.length) items.push(el('li', { class: 'quiet' }, `and ${plural(all.length - chosen.length, 'more mark')} in the chart`));
   const reduced = lines.filter((line) => line.mean_x);
   if (reduced.length) {
     const points = reduced.reduce((sum, line) => sum + line.points, 0);

@@ -53,8 +53,3 @@ function drawRun(run, row, places, root, isWide) {
     root.append(svg('path', { class: `line branch ${hue}`, d: `M${fromX} ${fromY}C${fromX} ${(fromY + toY) / 2 + 8} ${(fromX + toX) / 2} ${toY} ${toX} ${toY}` }));
   }
 }
-
-function clipped(name, most) {
-  const points = [...shown(name)];
-  return points.length > most ? points.slice(0, most - 1).join('') + '\u2026' : points.join('');
-}

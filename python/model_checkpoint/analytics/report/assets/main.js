@@ -85,7 +85,7 @@ function curvesSection() {
 function legend() {
   const shownFirst = order.length > 24 ? order.slice(0, 16) : order;
   const button = (place) => el('button', { type: 'button', class: 'toggle', 'aria-pressed': 'true', onclick: (event) => toggle(place, event.currentTarget) },
-    swatch(place), named(data.experiments[place].name));
+    swatch(place), named(data.experiments[place].name, 30));
   const rest = order.slice(shownFirst.length);
   const more = rest.length ? el('details', {}, el('summary', {}, `and ${rest.length} more, in grey`), el('div', { class: 'legend' }, rest.map(button))) : null;
   return el('div', { class: 'legend-row' }, el('div', { class: 'legend', role: 'group', 'aria-label': 'Show or hide experiments' }, shownFirst.map(button)), more, symbolLegend(data.checkpoints));

@@ -22,12 +22,12 @@ function experimentTable() {
   const rows = order.map((place) => {
     const one = data.experiments[place];
     return [
-      el('span', { class: 'owner' }, swatch(place), named(one.name)),
+      el('span', { class: 'owner' }, swatch(place), named(one.name, 40)),
       ...(monitors.size > 1 ? [one.monitor ? named(one.monitor) : '\u2013'] : []),
       el('b', {}, number(one.best)), whole(one.best_step), number(one.last), whole(one.last_step),
       one.lately ? el('span', { class: `lately ${one.lately}` }, one.lately) : '',
       whole(one.checkpoints), bytes(one.bytes),
-      ...data.settings.map((setting) => (setting.values[place] === null ? '\u2013' : named(setting.values[place]))),
+      ...data.settings.map((setting) => (setting.values[place] === null ? '\u2013' : named(setting.values[place], 28))),
     ];
   });
   return table(headings, rows, 'Experiments and what they were made with');
@@ -36,7 +36,7 @@ function experimentTable() {
 function groupTable() {
   const headings = [words('Settings'), figures('Runs'), figures('Median'), figures('From'), figures('To'), figures('Behind the best'), figures('p'), words('Is it real?')];
   const rows = data.groups.map((group) => [
-    named(group.settings), whole(group.outcomes.length), el('b', {}, number(group.median)),
+    named(group.settings, 60), whole(group.outcomes.length), el('b', {}, number(group.median)),
     number(Math.min(...group.outcomes)), number(Math.max(...group.outcomes)),
     number(group.difference), group.p_value === null ? '\u2013' : group.p_value.toPrecision(2), verdict(group),
   ]);
@@ -72,5 +72,5 @@ function sizeBar(value, most) {
 
 function reasons(checkpoint) {
   if (checkpoint.reasons === null || !checkpoint.reasons.length) return el('span', { class: 'quiet' }, fate(checkpoint));
-  return el('span', { class: 'chips' }, checkpoint.reasons.map((reason) => el('span', { class: reason === 'best' || reason === 'pinned' ? 'chip strong' : 'chip' }, named(reason))));
+  return el('span', { class: 'chips' }, checkpoint.reasons.map((reason) => el('span', { class: reason === 'best' || reason === 'pinned' ? 'chip strong' : 'chip' }, named(reason, 40))));
 }

@@ -22,15 +22,23 @@ function fill(node, attributes, children) {
 const el = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
 const svg = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
-// A name: isolated, so that its direction of writing does not touch what stands beside it.
-const named = (text, attributes) => el('bdi', { class: 'name', title: text, ...attributes }, text);
+// A name: isolated, so that its direction of writing does not touch what stands beside it. Of a long one, if `most` is
+// given, the beginning and the end: names of one sweep begin alike.
+const named = (text, most) => el('bdi', { class: 'name', title: text }, most ? clipped(text, most) : text);
+
+function clipped(text, most) {
+  const points = [...shown(text)];
+  if (points.length <= most) return points.join('');
+  const tail = Math.floor((most - 1) / 2);
+  return points.slice(0, most - 1 - tail).join('') + '\u2026' + points.slice(points.length - tail).join('');
+}
 
 function number(value) {
   if (value === null || value === undefined) return '\u2013';
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2).replace('e+', 'e');
-  if (Number.isInteger(value)) return value.toLocaleString('en');
-  return value.toLocaleString('en', { minimumFractionDigits: 2, maximumSignificantDigits: 4 });
+  if (size !== 0 && (size < 1e-3 || size >= 1e9)) return value.toExponential(2).replace('e+', 'e');
+  if (size === 0 || size >= 1e4) return Math.round(value).toLocaleString('en');
+  return value.toLocaleString('en', { minimumSignificantDigits: 4, maximumSignificantDigits: 4 });
 }
 
 const whole = (value) => (value === null || value === undefined ? '\u2013' : value.toLocaleString('en'));

@@ -40,7 +40,7 @@ function operationRow(one, stages, most) {
     stall.style.width = (100 * Math.min(one.stall_s, one.seconds)) / most + '%';
     bar.append(stall);
   }
-  return el('div', { class: 'operation' }, named(one.label, { class: 'name label' }), bar, el('span', { class: 'right' }, duration(one.seconds)));
+  return el('div', { class: 'operation' }, el('span', { class: 'label' }, named(one.label, 27)), bar, el('span', { class: 'right' }, duration(one.seconds)));
 }
 
 function share(seconds, operations) {

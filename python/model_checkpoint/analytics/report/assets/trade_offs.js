@@ -11,7 +11,7 @@ function tradeOffSection() {
   const choice = el('select', { id: 'pair' }, data.trade_offs.map((one, n) => el('option', { value: n }, `${one.y} against ${one.x}`)));
   const draw = () => drawTradeOff(data.trade_offs[choice.value], plot, list, box);
   choice.addEventListener('change', draw);
-  body.append(el('div', { class: 'controls' }, el('label', { for: 'pair' }, 'Metrics'), choice), el('div', { class: 'split' }, plot, list));
+  body.append(el('div', { class: 'controls' }, el('label', { for: 'pair' }, 'Pair'), choice), el('div', { class: 'split' }, plot, list));
   drawers.push({ figure: plot, draw });
   return body;
 }
@@ -44,7 +44,7 @@ function drawTradeOff(pair, plot, list, box) {
   });
   list.replaceChildren(el('h3', {}, `The front: ${best.length} of ${plural(points.length, 'checkpoint')}`),
     table([words('Experiment'), figures('Step'), figures(pair.y), figures(pair.x)], best.map((one) => [
-      el('span', { class: 'owner' }, swatch(one.checkpoint.experiment), named(data.experiments[one.checkpoint.experiment].name)),
+      el('span', { class: 'owner' }, swatch(one.checkpoint.experiment), named(data.experiments[one.checkpoint.experiment].name, 28)),
       whole(one.checkpoint.step), number(one.py), number(one.px)]), `The front of ${pair.y} and ${pair.x}`));
   return undefined;
 }
