@@ -82,9 +82,7 @@ def what_was_lost(root: Path, experiment: str, killed: Killed) -> None:
     claim(newest is not None, "a checkpoint is left")
     assert newest is not None
     lost, since_save = killed.step - newest.step, killed.step - killed.saving
-    print(
-        f"steps lost: {lost}; saves are {EVALUATE_EVERY} steps apart, and the one that was killed was {since_save} old"
-    )
+    print(f"steps lost: {lost}. Saves are {EVALUATE_EVERY} apart; the killed one had begun {since_save} steps before")
     claim(lost <= EVALUATE_EVERY + since_save, "a kill loses what was done since the last save that was durable")
 
     with MetricsReader.open(root) as reader:

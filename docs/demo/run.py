@@ -105,13 +105,13 @@ def load_speed(directory: Path) -> tuple[float, float]:
 
 def swept(root: Path) -> str:
     """Returns a line for the summary."""
-    from sweep import compare, find_shapes, front, sweep
+    from sweep import find_shapes, front, sweep
 
     say("8. A sweep over learning rates and widths, with early stopping")
     runs = sweep(root)
     names = [run.experiment for run in runs]
     print()
-    compare(root, names)
+    mckpt(root, "compare", *names)
     print()
     find_shapes(root, names)
     print()

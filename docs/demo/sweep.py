@@ -18,7 +18,7 @@ import model_checkpoint as mc
 from model_checkpoint.analytics.shape import find_plateau
 from model_checkpoint.database.listing import Listing
 
-__all__ = ["budget", "compare", "find_shapes", "front", "sweep"]
+__all__ = ["budget", "find_shapes", "front", "sweep"]
 
 STEPS = 400
 GRID = ((1e-3, 1024), (1e-2, 1024), (1e-4, 1024), (1e-3, 256), (1e-3, 32))
@@ -54,10 +54,6 @@ def sweep(root: Path) -> list[Finished]:
     return found
 
 
-def compare(root: Path, experiments: Sequence[str]) -> None:
-    mckpt(root, "compare", *experiments)
-
-
 def find_shapes(root: Path, experiments: Sequence[str]) -> None:
     """Say which curves have become flat, and when."""
     flat = 0
@@ -90,10 +86,10 @@ def budget(root: Path, steps: int) -> str:
     say(f"9. Save as often as {SHARE:.0%} of the time pay for: SaveWhen.budget({SHARE:g})")
     with _workers(1) as pool:
         found = pool.submit(_quietly, root, Settings("budget", steps, save_when=f"budget({SHARE:g})")).result()
-    print(f"{found.saves} saves in {found.seconds:.1f} s of training, one every {found.seconds / found.saves:.2f} s")
-    print(f"training waited for them {found.waited:.2%} of its time, by its own clock")
-    print(f"with steps that were slower beside a save: {found.overhead:.2%}, by the manager's")
-    claim(max(found.waited, found.overhead) <= SHARE, f"a budget of {SHARE:.0%} is kept")
-    claim(found.saves > 1, "and is used")
+    print(f"saves in {found.seconds:.1f} s of training: {found.saves}, the first at once, to see what one costs")
+    print(f"training waited for them {found.waited:.2%} of its time, by the loop's own clock")
+    print(f"with steps that were slower beside a save, as the manager estimates: {found.overhead:.2%}")
+    claim(found.waited <= SHARE, f"training waits no more than {SHARE:.0%} of its time")
+    claim(found.saves > 0, "and pays for a save")
     mckpt(root, "replay", "budget", "--mtbf", f"{found.seconds / 2:.0f}s", "--restart", "2s", "--trials", "10")
-    return f"budget of {SHARE:.0%}: {max(found.waited, found.overhead):.2%} used, {found.saves} saves"
+    return f"budget of {SHARE:.0%}: waited {found.waited:.2%} of the time for {found.saves} saves"
