@@ -22,6 +22,7 @@ from model_checkpoint.errors import (
     CatalogDamagedError,
     CheckpointError,
     CheckpointNotFoundError,
+    DiskFullError,
     FormatError,
     IntegrityError,
     MissingDependencyError,
@@ -155,7 +156,10 @@ class Workspace:
             with self.catalog.write():
                 self.catalog.add_experiment(settings)
                 self.catalog.update_experiment(settings)
-        self.reconcile(name)
+        try:
+            self.reconcile(name)
+        except DiskFullError as error:  # what the catalog has can be loaded; the next opening makes up for the rest
+            _log.warning("%s: the catalog does not have all that is there: %s", name, error)
         return settings
 
     def reconcile(self, experiment: str) -> None:

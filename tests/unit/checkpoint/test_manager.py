@@ -2,6 +2,7 @@
 
 # ruff: noqa: NPY002 - the global random state is what is restored
 
+import errno
 import json
 import logging
 import math
@@ -946,6 +947,29 @@ def test_what_the_catalog_missed_is_adopted(open_manager, weight, tmp_path):
         catalog.remove([infos[1].id, infos[2].id])
     with open_manager() as ckpts:
         assert ckpts.list() == expected
+
+
+def test_what_the_catalog_has_can_be_loaded_from_a_full_disk(open_manager, weight, tmp_path, monkeypatch, caplog):
+    """A save that was refused after its rename cannot be adopted then: it kept the store from being opened."""
+    from model_checkpoint.database import Catalog
+
+    with open_manager() as ckpts:
+        ckpts.track(weight=weight)
+        infos = [ckpts.save(step).result() for step in range(2)]
+    with Catalog.open(tmp_path / "runs") as catalog:
+        catalog.remove([infos[1].id])
+
+    def refuse(catalog, *_, **__):
+        raise mc.DiskFullError("cannot write the catalog", path=catalog.location, errno=errno.ENOSPC)
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        patch.setattr(Catalog, "add", refuse)
+        with open_manager() as ckpts:
+            assert ckpts.latest == infos[0]
+            assert (ckpts.load(0)["weight"] == weight).all()
+    assert "does not have all that is there" in caplog.text
+    with open_manager() as ckpts:
+        assert ckpts.latest == infos[1]
 
 
 def test_what_the_store_lost_is_marked(open_manager, weight, tmp_path):
