@@ -15,6 +15,8 @@ import pytest
 
 import model_checkpoint as mc
 from model_checkpoint.analytics.criteria import Custom
+from model_checkpoint.checkpoint.course import Course
+from model_checkpoint.checkpoint.save_when import SaveHistory
 from model_checkpoint.checkpoint.starts import read_starts
 from model_checkpoint.checkpoint.step_clock import StepClock
 from model_checkpoint.checkpoint.workspace import Workspace
@@ -194,6 +196,24 @@ def test_a_clock_of_steps_finds_what_a_save_costs_those_beside_it():
     assert clock.tick(is_saving=False) == timedelta()
 
 
+def test_what_a_save_costs_the_steps_beside_it_is_counted(monkeypatch):
+    """The policy knows it from the first step on that ends after the save."""
+    times = itertools.accumulate([0.0, *[1.0] * 10, 2.0 + 1.5, 1.5])
+    monkeypatch.setattr(
+        "model_checkpoint.checkpoint.course.StepClock", lambda: StepClock(functools.partial(next, times))
+    )
+    course = Course(
+        mc.SaveWhen.every(steps=1000), None, goal=None, past=lambda at: SaveHistory(last_at=at, begun_at=at)
+    )
+    for step in range(11):
+        course.should_save(step, {}, is_saving=False, notice_at=None)
+    course.saved(10, {}, waited_s=2.0)
+    course.should_save(11, {}, is_saving=True, notice_at=None)
+    assert course.history.waited == timedelta(seconds=2)
+    course.should_save(12, {}, is_saving=False, notice_at=None)
+    assert course.history.waited == course.history.next_wait == timedelta(seconds=3)
+
+
 def test_starts_are_remembered_when_checkpoints_are_not(open_run, tmp_path):
     """How often a run had to be resumed is known although a cleanup has removed what it resumed from."""
     for _ in range(3):
@@ -225,7 +245,7 @@ def test_training_stops_when_the_rule_says_so(open_run):
 def test_patience_goes_on_after_a_resume(open_run):
     """What was logged until the checkpoint counts, what the killed run did after it does not."""
     with open_run(stop_when=RULE) as ckpts:
-        for step, loss in enumerate([4.0, 3.0, 3.5, 3.5]):
+        for step, loss in enumerate([4.0, 3.0, 3.5, 3.5, 2.0]):
             assert not ckpts.step(step, val_loss=loss).stop
             if step == 2:
                 ckpts.save(step, block=True)
@@ -244,3 +264,14 @@ def test_without_logged_values_those_of_checkpoints_count(open_run):
     with open_run(stop_when=RULE) as ckpts:
         ckpts.resume()
         assert ckpts.should_stop(3, {"val_loss": 3.2})
+
+
+def test_what_was_evaluated_after_the_checkpoint_does_not_count(open_run):
+    """A run that goes back to an older checkpoint has not seen the better ones after it."""
+    with open_run(stop_when=RULE) as ckpts:
+        for step, loss in enumerate([3.0, 4.0, 1.0, 1.0]):
+            ckpts.save(step, metrics={"val_loss": loss}, block=True)
+    with open_run(stop_when=RULE) as ckpts:
+        ckpts.resume(1)
+        decision = ckpts.should_stop(2, {"val_loss": 2.0})
+        assert decision.reasons == ("the best is val_loss 2 at step 2, 0 of 3 evaluations ago",)

@@ -225,6 +225,15 @@ def test_a_budget_is_used_and_not_exceeded(share):
     assert max(gaps) - min(gaps) <= 1
 
 
+def test_the_next_save_may_be_as_dear_as_the_dearest_of_the_last():
+    """A budget is a bound: of five saves, one that took ten times as long is what the sixth may take, too."""
+    history = SaveHistory(last_at=NOW, begun_at=NOW)
+    for step, seconds in enumerate([1, 1, 10, 1, 1]):
+        history = history.after(step, {}, NOW, wait=timedelta(seconds=seconds))
+    assert not due(SaveWhen.budget(0.1), history, at=NOW + timedelta(seconds=229))
+    assert due(SaveWhen.budget(0.1), history, at=NOW + timedelta(seconds=230))
+
+
 def test_a_dear_first_save_is_paid_off():
     """After a save that took ten times as long the next ones wait until the share is kept again."""
     policy = SaveWhen.budget(0.1)
