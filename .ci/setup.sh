@@ -35,12 +35,14 @@ missing_packages() {
   echo '#include <gtest/gtest.h>' | g++ -x c++ -E - >/dev/null 2>&1 || echo libgtest-dev
 }
 
-# What only the tests of power cuts need: the file systems that they make, and what records the simulated ones.
+# What only some tests need: the file systems on which they cut the power, what records the simulated ones, and the
+# browser that opens the report.
 optional_packages() {
   command -v strace >/dev/null || echo strace
   command -v mkfs.ext4 >/dev/null || echo e2fsprogs
   command -v mkfs.xfs >/dev/null || echo xfsprogs
   command -v mkfs.btrfs >/dev/null || echo btrfs-progs
+  command -v chromium >/dev/null || command -v google-chrome >/dev/null || echo chromium
 }
 
 install_packages() {
