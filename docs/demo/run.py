@@ -16,7 +16,7 @@ from console import claim, mckpt, say
 from kill import start_training, train_and_kill, what_was_lost
 
 STEPS = 400
-BUDGET_STEPS = 900
+BUDGET_STEPS = 600
 
 
 def train_to_the_end(root: Path, experiment: str) -> str:
