@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from model_checkpoint.analytics.numbers import has_utf8
-from model_checkpoint.analytics.segment import COLUMNS, points_table
+from model_checkpoint.analytics.segment import COLUMNS, points_table, read_totals
 from model_checkpoint.analytics.segment_check import DamagedSegment, find_damaged
+from model_checkpoint.analytics.segment_totals import JOINED_TOTALS, totals_table
 from model_checkpoint.database.base_connection import BaseDatabaseConnection
 from model_checkpoint.database.metric_table import MetricTable
 from model_checkpoint.database.records import SegmentInfo
@@ -121,20 +122,56 @@ class Engine:
         Warns:
             DamageWarning: The points of a damaged segment were left out, as was asked for.
         """
-        for _ in range(_ATTEMPTS):
-            sources = self._sources(experiments, steps)
+
+        def ask(sources: _Sources) -> pa.Table:
             with self._connected(sources, limits) as connection:
                 for name, table in (tables or {}).items():
                     connection.register(name, table)
                 for view in views:
                     connection.execute(view)
-                try:
-                    return _answer(connection, sql, parameters, limits)
-                except _FailedError as error:
-                    failure = error
+                return _answer(connection, sql, parameters, limits)
+
+        return self._settled(ask, experiments, steps)
+
+    @spanned("query")
+    def totals(self, experiment: str) -> pa.Table:
+        """Totals of each series of an experiment: those of segments from their footers, without reading the points.
+
+        Raises:
+            CorruptionError, StorageError: As `run`.
+
+        Warns:
+            DamageWarning: As `run`.
+        """
+
+        def ask(sources: _Sources) -> pa.Table:
+            known = [(segment, read_totals(self._root, segment.path)) for segment in sources.segments]
+            others = tuple(segment for segment, totals in known if totals is None)
+            joined = totals_table([one for _, totals in known if totals is not None for one in totals])
+            with self._connected(_Sources(sources.hot, others), Limits()) as connection:
+                connection.register("totals", joined)
+                return _answer(connection, JOINED_TOTALS, (), Limits())
+
+        return self._settled(ask, [experiment])
+
+    def _settled(
+        self,
+        ask: Callable[[_Sources], pa.Table],
+        experiments: Sequence[str],
+        steps: tuple[int, int] | None = None,
+    ) -> pa.Table:
+        """The answer from what there is; once more, if segments were merged into others before they were read."""
+        for _ in range(_ATTEMPTS):
+            sources = self._sources(experiments, steps)
+            try:
+                return ask(sources)
+            except (_FailedError, StorageError) as error:
+                failure = error
             if not self._was_replaced(sources.segments):
                 break
-        raise failure.translated from failure.__cause__
+        if isinstance(failure, _FailedError):
+            raise failure.translated from failure.__cause__
+        raise failure
 
     @contextmanager
     def _connected(self, sources: _Sources, limits: Limits) -> Iterator[Any]:

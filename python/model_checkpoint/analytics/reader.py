@@ -33,14 +33,6 @@ _CURVES = "SELECT number, step, value, id FROM points JOIN wanted USING (name, s
 _AT_ONCE = 16_000_000
 """Points that `MetricsReader.curves` has in memory at a time, at 32 bytes each, unless one series has more."""
 
-_SUMMARY = """
-    SELECT name, split, tags, count(*) AS count, count(*) FILTER (WHERE NOT isfinite(value)) AS nonfinite,
-        min(value) FILTER (WHERE isfinite(value)) AS min, max(value) FILTER (WHERE isfinite(value)) AS max,
-        avg(value) FILTER (WHERE isfinite(value)) AS mean, stddev_samp(value) FILTER (WHERE isfinite(value)) AS std,
-        arg_max(value, id) AS last, min(step) AS first_step, max(step) AS last_step
-    FROM points GROUP BY name, split, tags ORDER BY name, split, tags
-"""
-
 _METRICS = "CREATE TEMP VIEW metrics AS SELECT experiment, name, step, value, time, epoch, split, tags FROM points"
 
 
@@ -194,7 +186,7 @@ class MetricsReader:
 
         All but the counts and ``last`` are about finite values; values that were logged again count again.
         """
-        return self._engine.run(_SUMMARY, experiments=[experiment])
+        return self._engine.totals(experiment)
 
     def query(self, sql: str, parameters: Sequence[object] = (), *, limits: Limits = Limits()) -> pa.Table:  # noqa: B008 - frozen
         """Run one ``SELECT`` over ``experiments``, ``checkpoints`` and ``metrics``, in DuckDB's SQL.

@@ -10,10 +10,11 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from model_checkpoint.analytics.segment_totals import SeriesTotals, decode_totals, encode_totals, totals_of
 from model_checkpoint.database.metric_table import HotPoint, SeriesKey
 from model_checkpoint.database.records import SegmentInfo
 from model_checkpoint.errors import CorruptionError, FormatError, StorageError
@@ -34,12 +35,16 @@ __all__ = [
     "points_table",
     "read_replaced",
     "read_segment",
+    "read_totals",
     "segment_path",
     "write_segment",
 ]
 
+T = TypeVar("T")
+
 COLUMNS = (*SeriesKey._fields, "step", "value", "time", "epoch", "id")
 _KEY = b"mckpt.segment"
+_TOTALS = b"mckpt.totals"
 _NAME = re.compile(r"points-[0-9]+-[0-9]+-[0-9a-f]{16}\.parquet")
 _ROW_GROUP = 122_880  # what DuckDB works on at once
 
@@ -106,7 +111,9 @@ def write_segment(root: str, experiment: str, table: pa.Table, *, replaces: Sequ
         StorageError: The file system failed.
     """
     table = table.take(_order(table))
-    data = _encode(table, {"version": 1, "experiment": experiment, "replaces": list(replaces)})
+    totals = totals_of(table)
+    description = json.dumps({"version": 1, "experiment": experiment, "replaces": list(replaces)})
+    data = _encode(table, {_KEY: description} | ({} if totals is None else {_TOTALS: encode_totals(totals)}))
     digest = hashlib.sha256(data).hexdigest()
     first_id, last_id = _bounds(table, "id")
     path = f"{experiment}/{METRICS_NAME}/points-{first_id}-{last_id}-{digest[:16]}.parquet"
@@ -128,14 +135,14 @@ def _order(table: pa.Table) -> NDArray[np.int64]:
     return order
 
 
-def _encode(table: pa.Table, description: Mapping[str, object]) -> Any:
+def _encode(table: pa.Table, metadata: Mapping[bytes, str]) -> Any:
     arrow: Any = require("pyarrow", extra="analytics")
     parquet: Any = require("pyarrow.parquet", extra="analytics")
     sink = arrow.BufferOutputStream()
     texts = list(SeriesKey._fields)
     whole = ["step", "time", "id"]
     parquet.write_table(
-        table.replace_schema_metadata({_KEY: json.dumps(description)}),
+        table.replace_schema_metadata(metadata),
         sink,
         row_group_size=_ROW_GROUP,
         compression="zstd",
@@ -201,13 +208,33 @@ def read_replaced(root: str, path: str) -> tuple[str, ...]:
         FormatError: It is no segment, or of a later version.
         StorageError: It cannot be read.
     """
+    return _from_footer(root, path, lambda metadata: _described(path, metadata)[1])
+
+
+def read_totals(root: str, path: str) -> tuple[SeriesTotals, ...] | None:
+    """Totals of the series of a segment, by its footer alone; None if it has none.
+
+    A footer proves nothing: whoever believes it has compared the whole segment with its digest.
+
+    Raises:
+        FormatError: It is no segment.
+        StorageError: It cannot be read.
+    """
+
+    def decode(metadata: Mapping[bytes, bytes]) -> tuple[SeriesTotals, ...] | None:
+        return decode_totals(metadata[_TOTALS]) if _TOTALS in metadata else None
+
+    return _from_footer(root, path, decode)
+
+
+def _from_footer(root: str, path: str, decode: Callable[[Mapping[bytes, bytes]], T]) -> T:
     parquet: Any = require("pyarrow.parquet", extra="analytics")
     arrow: Any = require("pyarrow", extra="analytics")
     full = segment_path(root, path)
     file = open_regular(full, nofollow=True)
     try:
         with os.fdopen(os.dup(file.fd), "rb") as stream:
-            return _described(path, parquet.read_metadata(stream).metadata)[1]
+            return decode(parquet.read_metadata(stream).metadata)
     except OSError as error:
         if error.errno is not None:
             raise StorageError.from_os_error(error, "cannot read a segment of metrics", path=full) from error
