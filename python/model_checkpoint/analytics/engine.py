@@ -49,9 +49,12 @@ _ATTEMPTS = 3
 class Limits:
     """What a question may take.
 
+    DuckDB looks at the clock between batches of rows, and counts what operators keep: a single value, as that of
+    ``repeat('x', 1000000000)``, is made in one go. `mckpt query`, a process of its own, has limits for that, too.
+
     Attributes:
         seconds: How long.
-        memory_bytes: How much memory.
+        memory_bytes: How much memory, and as much again for the answer.
     """
 
     seconds: float = 60.0
@@ -272,7 +275,7 @@ def _answer(connection: Any, sql: str, parameters: Sequence[object], limits: Lim
     try:
         _check_statement(connection, sql)
         return _collected(connection.sql(sql, params=list(parameters)).to_arrow_reader(_BATCH_ROWS), limits)
-    except (duckdb.InterruptException, duckdb.OutOfMemoryException) as error:
+    except (duckdb.InterruptException, duckdb.OutOfMemoryException, MemoryError) as error:
         raise _limit_error(error, limits) from None
     except duckdb.IOException as error:
         raise _FailedError(StorageError(f"cannot read the segments of metrics: {error}")) from error

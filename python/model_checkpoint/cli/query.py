@@ -11,6 +11,7 @@ from model_checkpoint.analytics.engine import Limits
 from model_checkpoint.analytics.reader import MetricsReader
 from model_checkpoint.cli.command import Session, command
 from model_checkpoint.cli.exit_codes import ExitCode
+from model_checkpoint.cli.hard_limits import hard_limits
 from model_checkpoint.cli.metric_options import skip_damaged
 from model_checkpoint.cli.render import Column, count, print_json, print_line, print_rows
 from model_checkpoint.utils.clock import format_rfc3339
@@ -39,7 +40,10 @@ def query_command(session: Session, *, sql: str, duration: str, memory: str, lim
     With --json all rows are printed.
     """
     limits = Limits(parse_duration(duration), parse_size(memory))
-    with MetricsReader.open(session.store_root, damaged="skip" if leave_out else "raise") as reader:
+    with (
+        MetricsReader.open(session.store_root, damaged="skip" if leave_out else "raise") as reader,
+        hard_limits(seconds=limits.seconds, memory_bytes=limits.memory_bytes),
+    ):
         table = reader.query(sql, limits=limits)
     if session.as_json:
         rows = [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]

@@ -14,7 +14,9 @@ from model_checkpoint.analytics.compaction import Compactor
 from model_checkpoint.analytics.curve import last_of_each_step
 from model_checkpoint.analytics.engine import Limits
 from model_checkpoint.analytics.reader import MetricsReader
+from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.database import MetricTable
+from model_checkpoint.database.metric_table import SeriesKey
 from model_checkpoint.errors import ConfigurationError, MetricNotFoundError, QueryError
 
 
@@ -122,24 +124,67 @@ def test_sql_sees_experiments_checkpoints_and_metrics(root):
             "EXPORT DATABASE '{outside}'",
             "CALL pragma_version()",
         ),
+        *(
+            "EXPLAIN SELECT 1",
+            "BEGIN",
+            "VACUUM",
+            "CHECKPOINT",
+            "USE memory",
+            "PREPARE x AS SELECT 1",
+            "SET threads = 1",
+        ),
+        *("CREATE SECRET (TYPE s3)", "SELECT * FROM enable_logging()", "FROM sniff_csv('/etc/passwd')"),
+        *(
+            "SELECT * FROM read_blob('/etc/passwd')",
+            "SELECT * FROM parquet_metadata('/etc/passwd')",
+            "SELECT * FROM secret",
+        ),
+        *("SELECT getenv('HOME')", "SELECT error('a.parquet')", "WITH a AS (SELECT 1) INSERT INTO a SELECT 2"),
     ],
 )
 def test_a_query_reads_and_does_nothing_else(one, tmp_path_factory, sql):
     """Whatever would write, or reach beyond the store, is refused."""
+    secret = [1]  # Python's variables are no tables
+    assert secret
     outside = tmp_path_factory.mktemp("outside") / "x"
     with pytest.raises(QueryError):
         one.query(sql.format(outside=outside))
     assert not outside.exists()
 
 
-def test_a_query_takes_no_more_than_it_may(one):
-    """Time and memory end a query, not the process."""
-    endless = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b"
-    greedy = "SELECT list(a.range) FROM range(100000000) a"
-    with pytest.raises(QueryError, match=r"longer than 0\.2 s"):
-        one.query(endless, limits=Limits(seconds=0.2))
-    with pytest.raises(QueryError, match="memory"):
-        one.query(greedy, limits=Limits(memory_bytes=50_000_000))
+@pytest.mark.parametrize(
+    ("sql", "limits", "said"),
+    [
+        ("SELECT count(*) FROM range(1000000000) a, range(1000000000) b", Limits(seconds=0.2), r"longer than 0\.2 s"),
+        ("SELECT list(a.range) FROM range(100000000) a", Limits(memory_bytes=50_000_000), "needs more than"),
+        ("SELECT string_agg(range::TEXT, ',') FROM range(100000000)", Limits(memory_bytes=50_000_000), "needs more"),
+        (
+            "SELECT range, random() r FROM range(20000000) ORDER BY r LIMIT 1 OFFSET 15000000",
+            Limits(memory_bytes=50_000_000),
+            "needs more than",
+        ),
+        ("SELECT * FROM range(1000000000)", Limits(memory_bytes=50_000_000), "the answer takes more than"),
+    ],
+    ids=["cross join", "list", "text", "sort", "answer"],
+)
+def test_a_query_takes_no_more_than_it_may(one, tmp_path, monkeypatch, sql, limits, said):
+    """Time and memory end a query, not the process, and nothing is written to the directory that it runs in."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(QueryError, match=said):
+        one.query(sql, limits=limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a[1]", "st*r", "q?", "it's", "{x}", "~", "%41"])
+def test_the_name_of_a_store_means_nothing_else(tmp_path, name):
+    """No pattern of files, no quotation."""
+    with Workspace.open(tmp_path / name) as workspace:
+        workspace.join("exp", monitor=None, mode="min", keep=None)
+        table = MetricTable(workspace.catalog)
+        table.append("exp", {SeriesKey("loss"): [(1, 0.5, 1, None)]})
+        Compactor(workspace.store.root, table).compact("exp")
+    with MetricsReader.open(tmp_path / name) as reader:
+        assert len(reader.metrics("exp")) == 1
 
 
 def test_a_manager_reads_what_it_logs(tmp_path):
