@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import shutil
 
 import pytest
 
 from tests.harness.retention_past import Past
+from tests.harness.retention_store import StoredPast
 
 pytestmark = pytest.mark.concurrency
 
@@ -35,3 +37,32 @@ def test_no_past_costs_what_is_protected(trials, evidence):
     assert problems == []
     assert removals > histories
     assert refusals > 0
+
+
+def test_no_past_of_a_store_costs_what_is_protected(tmp_path, trials, evidence):
+    """The same holds for files; and where a save could not be made durable, nothing is removed."""
+    histories = trials(ci=8, proof=50, full=500)
+    problems, removals, failures = [], 0, 0
+    for seed in range(histories):
+        past = StoredPast(str(tmp_path / str(seed)), seed)
+        try:
+            for _ in range(18):
+                past.live()
+        finally:
+            past.close()
+        problems += [f"seed {seed}: {problem}" for problem in past.problems]
+        removals, failures = removals + past.removals, failures + past.failures
+        shutil.rmtree(tmp_path / str(seed))
+    evidence(
+        threat="any past of a real store: saves that fail on the device, restarts, damaged files, pins, names, "
+        "readers, values that come later, cleanups after each save and by hand",
+        promise="No cleanup removes what is protected or kept by the policy, judged by the files; nothing is removed "
+        "when a save could not be made durable, and such a save is never called a success.",
+        trials=histories,
+        unit="histories",
+        violations=len(problems),
+        detail=f"{removals} removals, {failures} saves that failed",
+    )
+    assert problems == []
+    assert removals > histories
+    assert failures > 0

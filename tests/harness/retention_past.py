@@ -8,7 +8,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from model_checkpoint.checkpoint.keep import Keep
@@ -16,7 +18,7 @@ from model_checkpoint.checkpoint.retention import RetentionPlan, check_plan, pla
 from model_checkpoint.errors import RetentionError
 from model_checkpoint.types import CheckpointInfo, CheckpointState, Mode
 
-__all__ = ["Past", "is_among_best"]
+__all__ = ["Past", "Rules"]
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _VALUES = (math.nan, math.inf, -math.inf, 0.0, -0.0, 0.5, 0.5, 1.0)
@@ -72,23 +74,10 @@ class Past:
 
     def _wrongs(self, plan: RetentionPlan, last: int, best: int) -> Iterator[str]:
         there = [one for one in self.checkpoints if one.state is CheckpointState.COMMITTED]
-        newest = max((one.seq for one in there), default=-1)
-        verified = max((one.seq for one in there if one.verified_at is not None), default=-1)
         if plan.removed and self._clock < max(one.created_at for one in there) - timedelta(minutes=5):
             yield "it removed something while the clock stood in the past"
-        for one in plan.removed:
-            reasons = {
-                "was not committed": one.state is not CheckpointState.COMMITTED,
-                "was the newest": one.seq == newest,
-                "was the newest verified": one.seq == verified,
-                f"was among the newest {last}": sum(other.seq > one.seq for other in there) < last,
-                f"was among the best {best}": is_among_best(one, there, self._mode, max(best, 1)),
-                "was pinned": one.pinned,
-                "had a name": bool(one.aliases),
-                "was in use": one.id in self._in_use,
-                "was what the run resumed from": one.id == self._resumed_from,
-            }
-            yield from (f"{one.ref} {why} and was removed by {plan.policy}" for why, is_so in reasons.items() if is_so)
+        rules = Rules(last, best, self._mode, self._in_use, self._resumed_from)
+        yield from (f"{wrong}, and was removed by {plan.policy}" for wrong in rules.broken_by(plan.removed, there))
         for decision in plan.decisions:
             is_number = not math.isnan(decision.checkpoint.metrics.get("loss", math.nan))
             if not is_number and any(reason.startswith("best") for reason in decision.reasons):
@@ -163,7 +152,45 @@ _CHANGES: tuple[Callable[[Past, int], None], ...] = (
 )  # fmt: skip
 
 
-def is_among_best(one: CheckpointInfo, there: list[CheckpointInfo], mode: Mode, count: int) -> bool:
+@dataclass(frozen=True)
+class Rules:
+    """What must stay.
+
+    Attributes:
+        last: How many of the newest.
+        best: How many of the best by ``loss``; one stays even if it is 0.
+        mode: Whether less or more of it is better.
+        in_use: Ids that somebody reads.
+        resumed_from: Id that the run resumed from.
+    """
+
+    last: int
+    best: int
+    mode: Mode
+    in_use: AbstractSet[str] = frozenset()
+    resumed_from: str | None = None
+
+    def broken_by(self, removed: Iterable[CheckpointInfo], there: Sequence[CheckpointInfo]) -> Iterator[str]:
+        """What was removed of the committed checkpoints that were there, and must not have been, and why."""
+        newest = max((one.seq for one in there), default=-1)
+        verified = max((one.seq for one in there if one.verified_at is not None), default=-1)
+        best = max(self.best, 1)
+        for one in removed:
+            reasons = {
+                "was not committed": one.state is not CheckpointState.COMMITTED,
+                "was the newest": one.seq == newest,
+                "was the newest verified": one.seq == verified,
+                f"was among the newest {self.last}": sum(other.seq > one.seq for other in there) < self.last,
+                f"was among the best {best}": _is_among_best(one, there, self.mode, best),
+                "was pinned": one.pinned,
+                "had a name": bool(one.aliases),
+                "was in use": one.id in self.in_use,
+                "was what the run resumed from": one.id == self.resumed_from,
+            }
+            yield from (f"{one.ref} {why}" for why, is_so in reasons.items() if is_so)
+
+
+def _is_among_best(one: CheckpointInfo, there: Sequence[CheckpointInfo], mode: Mode, count: int) -> bool:
     """Whether fewer than ``count`` checkpoints come before one: by their metric, and of equal ones by being later."""
     value = one.metrics.get("loss", math.nan)
 
