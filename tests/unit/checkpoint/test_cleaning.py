@@ -126,3 +126,22 @@ def test_what_is_said_while_a_checkpoint_comes_back_is_kept(workspace, monkeypat
     if not workspace.store.annotation(victim).tags:
         tag()
     assert dict(other.catalog.get(victim.id).tags) == dict(workspace.store.annotation(victim).tags) == {"team": "blue"}
+
+
+def test_a_name_does_not_go_to_a_checkpoint_on_its_way_to_the_trash(workspace, monkeypatch):
+    """Whoever names a checkpoint that is being removed is told so, and the one that had the name keeps it."""
+    janitor, _ = janitor_of(workspace, trash_for=timedelta(days=1))
+    remarks = Remarks(workspace)
+    holder, _, victim = workspace.catalog.list("exp")
+    remarks.set_alias(holder, "good")
+    annotate = workspace.store.annotate
+
+    def annotate_and_let_it_be_removed(info, change):
+        said = annotate(info, change)
+        janitor.remove(info, "test")
+        return said
+
+    monkeypatch.setattr(workspace.store, "annotate", annotate_and_let_it_be_removed)
+    with pytest.raises(mc.CheckpointNotFoundError):
+        remarks.set_alias(victim, "good")
+    assert workspace.catalog.resolve("good", "exp").id == holder.id
