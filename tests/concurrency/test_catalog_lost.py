@@ -138,7 +138,7 @@ def test_no_cleanup_believes_a_catalog_that_is_wrong(stores, tmp_path, evidence)
         problems += [f"{name}: {problem}" for problem in _problems(root, harm)]
     evidence(
         threat="a catalog that is deleted, truncated, an older copy, another store's, has pages of zeros, or whose "
-        "rows somebody has edited, followed by a forced cleanup",
+        "rows somebody has edited, followed by a forced cleanup that has something to remove",
         promise="Nothing is removed that is protected or kept by the policy as the files say it; every row of the "
         "catalog says then what a rebuild from the manifests says.",
         trials=len(cases),
