@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -26,6 +27,15 @@ from model_checkpoint.monitoring.stages import STAGES
 
 BEGIN = datetime(2026, 1, 2, tzinfo=UTC)
 GB = 10**9
+
+
+@pytest.fixture
+def often_interrupted():
+    """Threads take turns a thousand times more often than usual."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(interval / 1000)
+    yield
+    sys.setswitchinterval(interval)
 
 
 def timing(seconds, *, after_s=0.0, kind="save", nbytes=GB, stall_s=None):
@@ -56,7 +66,7 @@ def test_sums_are_those_of_the_operations(given_ones):
         assert figures.last.seconds == own[-1][0]
 
 
-def test_threads_that_measure_at_the_same_time_lose_nothing():
+def test_threads_that_measure_at_the_same_time_lose_nothing(often_interrupted):
     """Eight threads, thousands of spans, and reports meanwhile: every operation and every span is counted."""
     monitor, threads, rounds = PerformanceMonitor(), 8, 300
 
