@@ -125,7 +125,7 @@ format: .venv/.setup ## rewrite the sources in the project's style
 wheel: .venv/.setup ## a manylinux wheel in wheelhouse/, tried in a fresh environment
 	@bash .ci/wheel.sh
 
-demo: build ## train, kill, resume, verify, pick the best: the whole product in a minute
+demo: build ## train, kill, resume, verify, pick the best: sweep: the whole product in minutes
 	@python docs/demo/run.py
 
 bench: build ## us, the installed peers and the ceilings of this machine, 4 GiB; more by BENCH="--size 1GiB --only save"

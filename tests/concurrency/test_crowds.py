@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tests.harness import crowd_history
+from tests.harness import crowd_history, lying_locks
 from tests.harness.history import NEVER, Flag, Register, Span, numbering_problems, presence_problems
 from tests.harness.nursery import Nursery
 
@@ -45,6 +45,38 @@ def test_writers_of_one_checkpoint_do_not_disturb_each_other(contest, trials, ev
     assert done["problems"] == []
     expected = {"committed": rounds, "CheckpointExistsError": rounds * (writers - 1)}
     assert done["endings"] == (expected if contest == "id" else {"committed": rounds * writers})
+
+
+@pytest.mark.parametrize("contest", CONTESTS)
+def test_where_locks_keep_nobody_out_no_file_is_harmed(contest, trials, evidence):
+    """No commit relies on a lock; the catalog, which SQLite cannot keep whole without any, is rebuilt from files."""
+    if reason := lying_locks.unavailable():
+        pytest.skip(reason)
+    writers, rounds = trials(ci=6, proof=32, full=32), trials(ci=4, proof=20, full=1000)
+    with Nursery(LD_PRELOAD=lying_locks.library()) as nursery:
+        assert nursery.ask("tests.harness.lying_locks", "lie")
+        done = nursery.ask(
+            "tests.harness.contest",
+            "hold",
+            timeout_s=7200,
+            contest=contest,
+            writers=writers,
+            rounds=rounds,
+            locks_work=False,
+        )
+    evidence(
+        threat=CONTESTS[contest][0].format(writers) + ", on a file system that grants every lock and keeps none",
+        promise="No file is harmed: of one id there is at most one winner, who is told nothing else than what is "
+        "there; of one step everybody who was told of success has a checkpoint with its own bytes. The catalog is not "
+        "promised: SQLite needs locks, so it may be out of step or damaged; then it is rebuilt from the manifests, and "
+        "has what the files have.",
+        trials=rounds,
+        unit="rounds",
+        violations=len(done["problems"]),
+        detail=_counts(done["endings"]),
+    )
+    assert done["problems"] == []
+    assert sum(done["endings"].values()) == rounds * writers
 
 
 def test_a_crowd_of_processes_with_kills_is_linearizable(tmp_path, trials, evidence):

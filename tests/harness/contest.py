@@ -151,6 +151,7 @@ class _Judge:
         self._writers = writers
         self._problems: list[str] = []
         self._endings: Counter[str] = Counter()
+        self._there: list[CheckpointInfo] = []
 
     def one_winner(self, step: int) -> None:
         """One has committed, the others were told, and what is there is the winner's."""
@@ -195,16 +196,17 @@ class _Judge:
         return infos
 
     def _compare(self, step: int, infos: list[CheckpointInfo]) -> None:
-        """The catalog has the same; then clear the way."""
+        """The catalog has the same; then clear away what the round before has left."""
         catalog = self._workspace.catalog
+        former, self._there = self._there, infos
         if self._scene.locks_work:
             listed = {info.id: info for info in catalog.list("e", states=tuple(CheckpointState)) if info.step == step}
             if listed != {info.id: info for info in infos}:
                 self._problems.append(f"step {step}: the catalog has {sorted(listed)}")
             if len({info.seq for info in infos}) != len(infos):
                 self._problems.append(f"step {step}: two checkpoints have one number")
-            catalog.remove([info.id for info in infos])
-        for info in infos:
+            catalog.remove([info.id for info in former])
+        for info in former:
             shutil.rmtree(self._workspace.store.directory(info))
 
     def report(self) -> None:
@@ -212,6 +214,9 @@ class _Judge:
         if not self._scene.locks_work:
             self._workspace.rebuild()
         self._workspace.catalog.check()
+        listed = {info.id for info in self._workspace.catalog.list("e", states=tuple(CheckpointState))}
+        if listed != {info.id for info in self._there}:
+            self._problems.append(f"in the end the catalog has {sorted(listed)}")
         with open(os.path.join(os.path.dirname(self._scene.root), "report"), "w", encoding="utf-8") as file:
             json.dump({"problems": self._problems[:50], "endings": dict(self._endings)}, file)
 

@@ -29,12 +29,13 @@ from model_checkpoint.errors import CheckpointError
 from model_checkpoint.events import CheckpointTrashed
 from model_checkpoint.types import CheckpointInfo
 
-__all__ = ["EXPERIMENTS", "Diary", "work"]
+__all__ = ["EXPERIMENTS", "TRASH_S", "Diary", "work"]
 
 EXPERIMENTS = ("odd", "even")
 CROWDED = 14
 """From so many checkpoints of an experiment on, more are deleted than saved."""
-_TRASH_S = 2.0
+TRASH_S = 2.0
+"""How long what was deleted can be restored."""
 
 
 @dataclass
@@ -97,7 +98,7 @@ class _Worker:
 
     def open(self, experiment: str) -> bool:
         """Open the store, as a program does that begins; whether that went well."""
-        options: dict[str, Any] = {"monitor": "loss", "trash_for_s": _TRASH_S, "sinks": [self]}
+        options: dict[str, Any] = {"monitor": "loss", "trash_for_s": TRASH_S, "sinks": [self]}
         opened = self.diary.do("open", lambda: self._remember(experiment, options))
         return opened is not None
 

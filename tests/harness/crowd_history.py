@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import sqlite3
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from model_checkpoint.checkpoint.reindex import reindex
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.storage.checkpoint_dir import verify
 from model_checkpoint.types import CheckpointInfo, CheckpointState
-from tests.harness.crowd import EXPERIMENTS
+from tests.harness.crowd import EXPERIMENTS, TRASH_S
 from tests.harness.history import NEVER, Flag, Register, Span, numbering_problems, presence_problems
 from tests.harness.nursery import isolated
 
@@ -201,6 +202,7 @@ def _order_seen(lists: list[Deed]) -> Iterator[str]:
 def catalog_problems(root: str, deeds: list[Deed], experiments: Iterable[str]) -> list[str]:
     """What is wrong with the store: its catalog as it was left, and then compared with its files."""
     problems = list(_unsound(root))
+    time.sleep(TRASH_S)  # what is in the trash has expired, and goes when the store is opened, not while it is compared
     with Workspace.open(root) as workspace:
         for experiment in experiments:
             workspace.join(experiment, monitor="loss", mode="min", keep=None)

@@ -69,7 +69,8 @@ def find_plateau(
     """The longest end of a series that is flat, if it makes up a share of it.
 
     An end is flat if the Theil-Sen line through it changes by no more than ``tolerance`` of the range that the whole
-    series went through (its 5th to 95th percentile), or the Mann-Kendall test finds no trend in it at 5 %.
+    series went through (its 5th to 95th percentile), or the Mann-Kendall test finds no trend in it at 5 %; and if the
+    same is true of either half of it, at 1 %: what goes down and up again has no trend as a whole.
 
     Args:
         steps: Steps in order.
@@ -89,18 +90,26 @@ def find_plateau(
     low, high = np.percentile(y, [5, 95])
     last_start = count - max(_LEAST, round(least_share * count))
     for start in sorted({round(share * last_start) for share in np.linspace(0, 1, _STARTS)}):
-        change = _flat_change(x[start:], y[start:], float(high - low), tolerance)
-        if change is not None:
+        half = (start + count) // 2
+        spread = float(high - low)
+        change = _flat_change(x[start:], y[start:], spread, tolerance, level=0.05)
+        parts = ((x[start:half], y[start:half]), (x[half:], y[half:]))
+        if change is not None and all(_is_flat(*part, spread, tolerance) for part in parts):
             return Plateau(int(x[start]), float(np.median(y[start:])), change)
     return None
 
 
-def _flat_change(x: Floats, y: Floats, spread: float, tolerance: float) -> float | None:
+def _is_flat(x: Floats, y: Floats, spread: float, tolerance: float) -> bool:
+    """Whether half of an end is flat, or too short to tell."""
+    return x.size < _LEAST or _flat_change(x, y, spread, tolerance, level=0.01) is not None
+
+
+def _flat_change(x: Floats, y: Floats, spread: float, tolerance: float, *, level: float) -> float | None:
     """How much a flat stretch changes, as a share of the spread; None if it is not flat."""
     if x.size < _LEAST:
         return None
     change = theil_sen(x, y).slope * (x[-1] - x[0]) / (spread or 1.0)
-    is_flat = abs(change) <= tolerance or mann_kendall(x, y).p_value >= 0.05
+    is_flat = abs(change) <= tolerance or mann_kendall(x, y).p_value >= level
     return float(change) if is_flat else None
 
 

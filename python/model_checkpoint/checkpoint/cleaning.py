@@ -111,15 +111,14 @@ class Janitor:
         """Bring a checkpoint back from the trash, with all that was said of it.
 
         Raises:
-            CheckpointNotFoundError: It is not in the trash.
+            CheckpointNotFoundError: It is not in the trash, or somebody has removed it again.
             CheckpointExistsError: Its place is taken.
             IntegrityError: Its manifest is damaged; it is back, and not to be trusted.
         """
         found = self._workspace.store.restore(checkpoint_id)
-        info = self._workspace.describe(found.path)
-        with self._workspace.catalog.write():
-            if is_present(os.path.join(self._workspace.store.root, found.path)):  # else somebody has removed it again
-                self._replace(info, "restore")
+        with self._workspace.catalog.write():  # from here on nobody tells the catalog of news that this does not see
+            info = self._workspace.describe(found.path)
+            self._replace(info, "restore")
         self._emit(CheckpointRestored(info))
         return info
 

@@ -83,7 +83,11 @@ class Remarks:
         check_alias(alias)
         former = self._workspace.holder(checkpoint.experiment, alias)
         claim = self._now(former, alias)
-        named = self._say(checkpoint, "alias", aliases={alias: claim})
+        with self._workspace.catalog.write():  # outside of it, others would see the name where it has been withdrawn
+            named = self._say(checkpoint, "alias", aliases={alias: claim})
+            holder = self._workspace.holder(checkpoint.experiment, alias)
+            if holder is not None:
+                self._workspace.retell(holder.id)
         if former is not None and former.id != checkpoint.id:
             self._drop_alias(former, alias, claim)
         return named

@@ -225,6 +225,8 @@ class Workspace:
         with self.catalog.write():
             known = self.catalog.get(checkpoint_id)
             told = with_annotation(known, self._said(known))
+            if known.state is CheckpointState.TRASHED:  # who names it is told so; nobody else loses the name to it
+                told = dataclasses.replace(told, aliases=known.aliases)
             if told != known:
                 self.catalog.remove(known.id)
                 self.catalog.add(told)

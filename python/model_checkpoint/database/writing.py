@@ -25,6 +25,8 @@ __all__ = [
 
 Rows = Sequence[Mapping[str, object]]
 _SEQ = "seq"
+_BELONGINGS = (schema.checkpoint_metrics, schema.tags, schema.aliases)
+"""Tables whose rows belong to a checkpoint."""
 
 
 def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
@@ -69,6 +71,8 @@ def add_checkpoint(connection: Connection, info: CheckpointInfo) -> None:
         if row.digest != info.digest:
             raise CatalogConflictError(f"checkpoint {info.id} is known with digest {row.digest}, not {info.digest}")
         return
+    for belonging in _BELONGINGS:  # left where somebody deleted rows by hand: SQLite's shell does not cascade
+        connection.execute(delete(belonging).where(belonging.c.checkpoint == info.id))
     _insert_checkpoints(connection, [info])
 
 
@@ -92,7 +96,8 @@ def delete_checkpoints(connection: Connection, ids: Iterable[str]) -> None:
 
 def replace_all(connection: Connection, infos: Sequence[CheckpointInfo], experiments: Sequence[ExperimentInfo]) -> None:
     """Make these the checkpoints and experiments; an experiment with logged metrics stays in any case."""
-    connection.execute(delete(schema.checkpoints))
+    for table in (*_BELONGINGS, schema.checkpoints):
+        connection.execute(delete(table))
     logged = union(select(schema.series.c.experiment), select(schema.metric_segments.c.experiment))
     connection.execute(delete(schema.experiments).where(not_(schema.experiments.c.name.in_(logged))))
     upsert(connection, schema.experiments, [experiment_row(info) for info in experiments])

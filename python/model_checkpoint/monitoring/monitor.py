@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from types import MappingProxyType
@@ -77,10 +77,10 @@ class PerformanceMonitor:
         self._thresholds = tuple(thresholds)
         self._exporters = tuple(exporters)
         self._began_at = perf_counter()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # gauges, thresholds and signal handlers may ask for a report
         self._sums: dict[str, _Sums] = {}
         self._spans: dict[str, Histogram] = {}
-        self._exceeded: set[Threshold] = set()
+        self._exceeded: set[int] = set()
         self._gauges: dict[str, list[Callable[[], float]]] = {
             _IN_FLIGHT: [lambda: self._in_flight],
             "rss_bytes": [resident_bytes],
@@ -163,7 +163,7 @@ class PerformanceMonitor:
 
     def after_fork(self) -> None:
         """Make it usable in a forked child."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._in_flight = 0
 
     # --- what operations tell -----------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ class PerformanceMonitor:
             sums = self._sums_of(timing.kind)
             past = sums.add(timing)
             self._read_gauges()
-            exceeded = [event for each in self._thresholds if (event := self._check(each, timing, past)) is not None]
+            exceeded = list(self._exceeded_by(timing, past))
         for exporter in self._exporters:
             try:
                 exporter.export(timing, trace, began_at)
@@ -212,17 +212,26 @@ class PerformanceMonitor:
             self._sums[kind] = _Sums(None if self.fold is None else Histogram())
         return self._sums[kind]
 
-    def _check(self, threshold: Threshold, timing: OperationTiming, past: Past) -> PerformanceThresholdExceeded | None:
-        if threshold.kind != timing.kind:
-            return None
-        measured, was_exceeded = threshold.exceeded_by(timing, past), threshold in self._exceeded
+    def _exceeded_by(self, timing: OperationTiming, past: Past) -> Iterator[PerformanceThresholdExceeded]:
+        """What there is to tell of the thresholds."""
+        for place, threshold in enumerate(self._thresholds):
+            try:
+                if threshold.kind == timing.kind:
+                    yield from self._check(place, threshold, timing, past)
+            except Exception:  # noqa: BLE001 - of foreign code: no save depends on what it thinks of it
+                _log.exception("a threshold failed on a %s", timing.kind)
+
+    def _check(
+        self, place: int, threshold: Threshold, timing: OperationTiming, past: Past
+    ) -> Iterator[PerformanceThresholdExceeded]:
+        measured, was_exceeded = threshold.exceeded_by(timing, past), place in self._exceeded
         if measured is None:
-            self._exceeded.discard(threshold)
-            return None
-        self._exceeded.add(threshold)
+            self._exceeded.discard(place)
+            return
+        self._exceeded.add(place)
         if was_exceeded and threshold.is_lasting:
-            return None
-        return PerformanceThresholdExceeded(
+            return
+        yield PerformanceThresholdExceeded(
             kind=timing.kind,
             experiment=timing.experiment,
             step=timing.step,
@@ -233,8 +242,14 @@ class PerformanceMonitor:
         )
 
     def _read_gauges(self) -> dict[str, float]:
-        """The gauges' values; their peaks follow."""
-        values = {name: float(sum(read() for read in reads)) for name, reads in self._gauges.items() if reads}
+        """The values of the gauges that can be read; their peaks follow."""
+        values: dict[str, float] = {}
+        for name, reads in self._gauges.items():
+            try:
+                if reads:
+                    values[name] = float(sum(read() for read in reads))
+            except Exception:  # noqa: BLE001 - of foreign code, as above
+                _log.exception("the gauge %s failed", name)
         for name, value in values.items():
             self._peaks[name] = max(value, self._peaks.get(name, value))
         return values

@@ -116,6 +116,12 @@ def test_a_series_that_never_moved_is_one_plateau():
     assert find_plateau([1, 2], [1, 1]) is None
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_what_turns_around_is_no_plateau(sign):
+    """A curve like a V, or one like a roof, has no trend as a whole: it was called flat since step 0."""
+    assert find_plateau(STEPS, sign * np.abs(STEPS - 200) / 100 + NOISE) is None
+
+
 def test_divergence_is_found_and_noise_is_not():
     """A loss that grows after step 200, one that becomes NaN, and one that is well."""
     growing = np.where(STEPS < 200, FALLING, 0.4 + (STEPS - 200) * 0.01 + NOISE)

@@ -1,5 +1,6 @@
 """Removing and restoring, where something happens in between."""
 
+import contextlib
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,10 @@ import torch
 import model_checkpoint as mc
 from model_checkpoint.checkpoint.cleaning import Janitor
 from model_checkpoint.checkpoint.keep import Keep
+from model_checkpoint.checkpoint.remarks import Remarks
 from model_checkpoint.checkpoint.workspace import Workspace
+from model_checkpoint.database import Catalog
+from model_checkpoint.errors import CatalogBusyError
 
 
 @pytest.fixture
@@ -97,3 +101,47 @@ def test_forced_removals_say_so_in_the_audit_log(workspace):
     janitor.carry_out(plan, "exp", force=True)
     entry = workspace.catalog.history(plan.removed[0].id)[0]
     assert (entry.action, dict(entry.details)) == ("trash", {"reason": "not kept by last(2) (forced)"})
+
+
+def test_what_is_said_while_a_checkpoint_comes_back_is_kept(workspace, monkeypatch):
+    """Another process that sees the restored checkpoint and tags it at once is not overwritten by the restore."""
+    janitor, _ = janitor_of(workspace, trash_for=timedelta(days=1))
+    (victim, *_) = plan_of(janitor, workspace, Keep.last(1)).removed
+    janitor.remove(victim, "test")
+    other = Workspace(workspace.store, Catalog.open(workspace.store.root, busy_timeout=0.05))
+    describe = workspace.describe
+
+    def tag():
+        other.reconcile("exp")
+        Remarks(other).tag(victim, {"team": "blue"})
+
+    def describe_and_let_the_other_tag(path):
+        found = describe(path)
+        with contextlib.suppress(CatalogBusyError):  # it waits until the restore is over
+            tag()
+        return found
+
+    monkeypatch.setattr(workspace, "describe", describe_and_let_the_other_tag)
+    janitor.restore(victim.id)
+    if not workspace.store.annotation(victim).tags:
+        tag()
+    assert dict(other.catalog.get(victim.id).tags) == dict(workspace.store.annotation(victim).tags) == {"team": "blue"}
+
+
+def test_a_name_does_not_go_to_a_checkpoint_on_its_way_to_the_trash(workspace, monkeypatch):
+    """Whoever names a checkpoint that is being removed is told so, and the one that had the name keeps it."""
+    janitor, _ = janitor_of(workspace, trash_for=timedelta(days=1))
+    remarks = Remarks(workspace)
+    holder, _, victim = workspace.catalog.list("exp")
+    remarks.set_alias(holder, "good")
+    annotate = workspace.store.annotate
+
+    def annotate_and_let_it_be_removed(info, change):
+        said = annotate(info, change)
+        janitor.remove(info, "test")
+        return said
+
+    monkeypatch.setattr(workspace.store, "annotate", annotate_and_let_it_be_removed)
+    with pytest.raises(mc.CheckpointNotFoundError):
+        remarks.set_alias(victim, "good")
+    assert workspace.catalog.resolve("good", "exp").id == holder.id

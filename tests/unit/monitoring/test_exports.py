@@ -25,12 +25,14 @@ from model_checkpoint.utils.clock import to_microseconds
 
 
 def measure(monitor):
-    """A save of two spans, one in the other, and a load that fails."""
+    """A save of three spans, the second in the first, and a load that fails."""
     with monitor.operation("save", experiment="gpt2", step=5, nbytes=1000) as operation:
         with span("commit"):
             time.sleep(0.002)
             with span("fsync"):
                 time.sleep(0.002)
+        with span("hook"):
+            pass
         operation.stall_s = 0.25
     with pytest.raises(OSError, match="gone"), monitor.operation("load"):
         raise OSError("gone")
@@ -95,10 +97,11 @@ def test_opentelemetry_gets_a_span_with_those_of_the_stages_inside():
     monitor = PerformanceMonitor(percentiles=False, exporters=[exporter])
     measure(monitor)
     found = {one.name: one for one in spans.get_finished_spans()}
-    save, commit, fsync = (found[f"mckpt.{name}"] for name in ("save", "commit", "fsync"))
+    save, commit, fsync, hook = (found[f"mckpt.{name}"] for name in ("save", "commit", "fsync", "hook"))
     timing = monitor.report().of("save").last
     assert save.parent is None
     assert (commit.parent.span_id, fsync.parent.span_id) == (save.context.span_id, commit.context.span_id)
+    assert hook.parent.span_id == save.context.span_id
     assert save.start_time == to_microseconds(timing.at) * 1000
     assert save.end_time == to_microseconds(timing.at + timedelta(seconds=timing.seconds)) * 1000
     assert save.start_time <= commit.start_time < fsync.start_time < fsync.end_time <= commit.end_time

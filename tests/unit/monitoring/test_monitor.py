@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -26,6 +27,15 @@ from model_checkpoint.monitoring.stages import STAGES
 
 BEGIN = datetime(2026, 1, 2, tzinfo=UTC)
 GB = 10**9
+
+
+@pytest.fixture
+def often_interrupted():
+    """Threads take turns a thousand times more often than usual."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(interval / 1000)
+    yield
+    sys.setswitchinterval(interval)
 
 
 def timing(seconds, *, after_s=0.0, kind="save", nbytes=GB, stall_s=None):
@@ -56,7 +66,7 @@ def test_sums_are_those_of_the_operations(given_ones):
         assert figures.last.seconds == own[-1][0]
 
 
-def test_threads_that_measure_at_the_same_time_lose_nothing():
+def test_threads_that_measure_at_the_same_time_lose_nothing(often_interrupted):
     """Eight threads, thousands of spans, and reports meanwhile: every operation and every span is counted."""
     monitor, threads, rounds = PerformanceMonitor(), 8, 300
 
@@ -110,16 +120,28 @@ def test_gauges_add_up_and_remember_their_peak():
     assert "queue" not in {reading.name for reading in monitor.report().gauges}
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_measures_for_itself():
     """Whatever lock another thread of the parent held, the child's monitor works."""
     monitor = PerformanceMonitor(percentiles=False)
-    with monitor._lock:
-        child = os.fork()
-        if child == 0:
-            with monitor.operation("save"):
-                pass
-            os._exit(0 if monitor.report().of("save").count == 1 else 1)
+    held, release = threading.Event(), threading.Event()
+
+    def hold():
+        with monitor._lock:
+            held.set()
+            release.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        with monitor.operation("save"):
+            pass
+        os._exit(0 if monitor.report().of("save").count == 1 else 1)
     assert os.waitpid(child, 0)[1] == 0
+    release.set()
+    holder.join()
 
 
 def test_an_exporter_that_fails_fails_nothing_else(caplog):
@@ -144,6 +166,27 @@ def test_an_exporter_that_fails_fails_nothing_else(caplog):
     assert monitor.report().of("save").count == 1
     assert [past.stage for past in kept[0][1]] == ["fsync"]
     assert "an exporter failed on a save" in caplog.text
+
+
+def test_a_threshold_or_a_gauge_that_fails_fails_nothing_else(caplog):
+    """It is logged; the operation is counted, and what else there is to tell is told. Either may ask for a report."""
+
+    class Broken(list):  # cannot be hashed, either
+        kind, limit, unit, is_lasting = "save", 1.0, "s", False
+
+        def exceeded_by(self, timing, past):
+            raise ZeroDivisionError
+
+    monitor = PerformanceMonitor(percentiles=False, thresholds=[Broken(), SlowerThan("save", 2)])
+    asked = []
+    monitor.gauge("broken", lambda: 1 / 0)
+    monitor.gauge("saves", lambda: asked.append(1) or (monitor.report().of("save").count if len(asked) == 1 else 1))
+    (events,) = told(monitor, timing(3.0))
+    assert [event.measured for event in events] == [3.0]
+    readings = {reading.name: reading.value for reading in monitor.report().gauges}
+    assert readings["saves"] == monitor.report().of("save").count == 1
+    assert "broken" not in readings
+    assert {"a threshold failed on a save", "the gauge broken failed"} == {line.message for line in caplog.records}
 
 
 # --- thresholds -------------------------------------------------------------------------------------------------------
