@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Floats", "finite", "last_of_each_step", "split_by_number", "thinned"]
+__all__ = ["Floats", "finite", "last_of_each_step", "places_of", "split_by_number", "thinned"]
 
 Floats = NDArray[np.float64]
 
@@ -56,3 +56,22 @@ def split_by_number(
     found, starts = np.unique(numbers[order], return_index=True)
     for number, rows in zip(found.tolist(), np.split(order, starts[1:]), strict=True):
         yield number, tuple(column[rows] for column in columns)
+
+
+def places_of(steps: ArrayLike, known_steps: ArrayLike, known_places: ArrayLike) -> Floats:
+    """Where steps are on another axis, such as tokens or seconds, of which some steps' places are known.
+
+    Args:
+        steps: The steps to place.
+        known_steps: Steps in order.
+        known_places: Their places; those that are not finite do not count.
+
+    Returns:
+        The places, linearly interpolated; NaN before the first and after the last step that is known.
+    """
+    x, y = finite(known_steps, known_places)
+    wanted = np.asarray(steps, dtype=np.float64)
+    if not x.size:
+        return np.full(wanted.size, np.nan)
+    places: Floats = np.interp(wanted, x, y, left=np.nan, right=np.nan)
+    return places

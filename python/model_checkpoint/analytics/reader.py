@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from model_checkpoint.analytics.curve import last_of_each_step, split_by_number
+from model_checkpoint.analytics.curve import last_of_each_step, places_of, split_by_number
 from model_checkpoint.analytics.engine import Damaged, Engine, Limits
 from model_checkpoint.analytics.views import checkpoints_table, experiments_table, wanted_table
 from model_checkpoint.database.catalog import Catalog
@@ -162,8 +163,46 @@ class MetricsReader:
         found = self._engine.run(_CURVE, [name, split, tags_text(tags)], experiments=[experiment])
         if not found.num_rows:
             self.check_known(experiment, [name])
-            raise MetricNotFoundError(name, [f"{key.name}[{key.split}]" for key in self.series(experiment)])
+            raise MetricNotFoundError(name, self._names(experiment))
         return last_of_each_step(*(found[column].to_numpy() for column in ("step", "value", "id")))
+
+    def course(
+        self, experiment: str, name: str, *, by: str, split: str = "", tags: Mapping[str, str] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Places and values of one series, in the order of its steps, on another axis than that of steps.
+
+        Args:
+            experiment: Its name.
+            name: Of which metric.
+            by: ``"step"``; ``"time"``, in seconds since the first value of the series was logged; or another metric
+                whose values are the places, as ``"tokens"``, interpolated between the steps that have one. That of the
+                same split and tags, else the one without.
+            split: Of which split.
+            tags: With which tags.
+
+        Returns:
+            Both; a place is NaN where ``by`` does not tell it.
+
+        Raises:
+            MetricNotFoundError: There is no such series, or nothing was logged as ``by``.
+        """
+        import numpy as np
+
+        if by == "time":
+            points = self.metrics(experiment, name, split=split, tags=tags or {}).to_numpy()
+            if not points["time"].size:
+                raise MetricNotFoundError(name, self._names(experiment))
+            return (points["time"] - points["time"].min()) / np.timedelta64(1, "s"), points["value"]
+        steps, values = self.curve(experiment, name, split=split, tags=tags)
+        if by == "step":
+            return steps.astype(np.float64), values
+        keys = [SeriesKey(by, split, tags_text(tags)), SeriesKey(by)]
+        axis = next((key for key in keys if key in self.series(experiment)), keys[0])
+        return places_of(steps, *self.curve(experiment, by, split=axis.split, tags=json.loads(axis.tags))), values
+
+    def _names(self, experiment: str) -> list[str]:
+        """What there is, with the splits."""
+        return [f"{key.name}[{key.split}]" for key in self.series(experiment)]
 
     def curves(self, experiment: str) -> Iterator[tuple[SeriesKey, NDArray[np.int64], NDArray[np.float64]]]:
         """Steps and values of every series, one value a step; read together, some millions of points at a time."""

@@ -7,8 +7,18 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
 
-from model_checkpoint.analytics.comparison import align, compare_groups, config_differences, config_effects
+from model_checkpoint.analytics.comparison import (
+    align,
+    compare_all,
+    compare_groups,
+    config_differences,
+    config_effects,
+    holm,
+)
+from model_checkpoint.analytics.curve import places_of
 from model_checkpoint.errors import ConfigurationError
 
 
@@ -70,3 +80,48 @@ def test_settings_are_ranked_by_how_they_go_with_the_outcome():
     assert by_name["opt"].kind == "category"
     assert abs(by_name["seed"].strength) < 0.5 < lr.strength
     assert config_effects({"a": {"x": 1}, "b": {"x": 2}}, {"a": 1.0, "b": 2.0}) == ()
+
+
+def test_p_values_are_raised_for_their_number():
+    """Holm's own example, 1979: of 0.01, 0.04, 0.03 and 0.005 the least counts fourfold, the next threefold."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_raised_p_values_keep_their_order(p_values):
+    """None becomes less, none exceeds 1, and Bonferroni's are never less."""
+    raised = holm(p_values)
+    assert all(p <= q <= min(1, p * len(p_values)) + 1e-12 for p, q in zip(p_values, raised, strict=True))
+    order = np.argsort(p_values, kind="stable")
+    assert list(np.array(raised)[order]) == sorted(raised)
+
+
+def test_the_best_of_many_equal_groups_is_rarely_significant():
+    """Of six groups that do not differ, the best is picked and compared with the others: one time in 20 at most."""
+    rng, found = np.random.default_rng(4), 0
+    for _ in range(200):
+        groups = {str(name): rng.normal(size=6).tolist() for name in range(6)}
+        best = min(groups, key=lambda name: np.median(groups[name]))
+        differences = compare_all(groups)
+        found += any(differences[best, name].p_value < 0.05 for name in groups if name != best)
+    assert found <= 0.05 * 200 + 3 * (200 * 0.05 * 0.95) ** 0.5
+
+
+def test_pairs_are_compared_in_both_directions():
+    """With the sign turned around, and the least p-value that so many pairs can have."""
+    groups = {"a": [1.0, 2, 3, 4, 5], "b": [11.0, 12, 13, 14, 15], "c": [1.5, 2.5, 3.5, 4.5, 5.5]}
+    found = compare_all(groups)
+    assert found["a", "b"].difference == -found["b", "a"].difference == 10
+    assert found["a", "b"].p_value == pytest.approx(3 * compare_groups(groups["a"], groups["b"]).p_value)
+    assert found["a", "b"].least_p_value == pytest.approx(3 * compare_groups(groups["a"], groups["b"]).least_p_value)
+    assert compare_all({"a": [1.0]}) == {}
+
+
+def test_steps_have_places_on_another_axis():
+    """Between the steps whose places are known, and nowhere else."""
+    np.testing.assert_allclose(
+        places_of([0, 5, 10, 15, 30], [5, 15, 25], [50, math.nan, 250]), [math.nan, 50, 100, 150, math.nan]
+    )
+    assert np.isnan(places_of([1, 2], [], [])).all()

@@ -220,3 +220,34 @@ def test_all_curves_are_those_of_each_series(root, monkeypatch, at_once):
             one = reader.curve("exp", key.name, split=key.split, tags=json.loads(key.tags))
             np.testing.assert_array_equal(curve, one)
         assert list(reader.curves("nothing")) == []
+
+
+def test_a_series_lies_on_other_axes_than_steps(tmp_path):
+    """Seconds since its first value, or what another metric says, between the steps that have one."""
+    with Workspace.open(tmp_path) as workspace:
+        workspace.join("exp", monitor=None, mode="min", keep=None)
+        points = {
+            SeriesKey("loss", "train"): [(step, 1.0 / (step + 1), 2_000_000 * step, None) for step in range(5)],
+            SeriesKey("tokens"): [(0, 0.0, 0, None), (4, 400.0, 0, None)],
+        }
+        MetricTable(workspace.catalog).append("exp", points)
+    with MetricsReader.open(tmp_path) as reader:
+        by = {axis: reader.course("exp", "loss", by=axis, split="train") for axis in ("step", "time", "tokens")}
+        assert by["step"][0].tolist() == [0, 1, 2, 3, 4]
+        assert by["time"][0].tolist() == [0, 2, 4, 6, 8]
+        assert by["tokens"][0].tolist() == [0, 100, 200, 300, 400]
+        assert {tuple(values.tolist()) for _, values in by.values()} == {(1, 1 / 2, 1 / 3, 1 / 4, 1 / 5)}
+        with pytest.raises(MetricNotFoundError, match="tokns"):
+            reader.course("exp", "loss", by="tokns", split="train")
+        with pytest.raises(MetricNotFoundError, match="loss"):
+            reader.course("exp", "loss", by="time", split="val")
+
+
+def test_points_are_given_to_pandas(root):
+    """With the columns of the table; times in UTC."""
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    with MetricsReader.open(root) as reader:
+        frame = reader.metrics("exp", "loss", split="val").to_pandas()
+    assert list(frame.columns) == ["name", "split", "tags", "step", "value", "time", "epoch"]
+    assert frame["value"].tolist() == [20.0 - step for step in range(10)]
+    assert str(frame["time"].dtype).endswith("UTC]")

@@ -74,3 +74,43 @@ def test_a_metric_that_nobody_has_is_named_with_the_nearest(mckpt, sweep):
     assert (done.code, done.err) == (3, "mckpt: no metric 'los'; there is loss\n")
     done = mckpt("-C", sweep, "compare", "--split", "val")
     assert (done.code, done.err) == (3, "mckpt: no metric 'loss[val]'; there is loss\n")
+
+
+@pytest.fixture
+def tokens(tmp_path):
+    """Two runs that see other numbers of tokens in a step, and one that does not say."""
+    root = tmp_path / "tokens"
+    for name, batch in (("large", 80), ("small", 10), ("silent", 0)):
+        with CheckpointManager(root, experiment=name, monitor="loss", progress=False) as ckpts:
+            for step in range(40):
+                ckpts.log(step, loss=1.0 - step / 100)
+                if batch and step % 3 == 0:
+                    ckpts.log(step, tokens=step * batch)
+    return root
+
+
+def test_courses_are_set_side_by_side_by_tokens(mckpt, tokens):
+    """Who sees an eighth of the tokens comes to an eighth of the axis; who does not say has no course."""
+    lines = mckpt("-C", tokens, "compare", "--by", "tokens").out.splitlines()
+    assert lines[0] == "loss, less is better, by tokens"
+    courses = {line.split()[0]: line.split()[-1] for line in lines[2:5]}
+    assert (len(courses["large"]), len(courses["small"])) == (32, 4)
+    assert courses["silent"].isascii()
+    done = mckpt("-C", tokens, "compare", "--by", "tokns")
+    assert (done.code, "no metric 'tokns'; there is tokens" in done.err) == (3, True)
+    assert mckpt("-C", tokens, "compare", "--by", "time").out.startswith("loss, less is better, by time")
+
+
+def test_settings_that_go_with_the_outcome_are_shown(mckpt, tmp_path):
+    """From five runs on, the strongest first, raised for how many were looked at."""
+    for n in range(6):
+        config = {"lr": n / 10, "seed": (n * 3) % 7}
+        name = f"run{n}"
+        with CheckpointManager(tmp_path, experiment=name, monitor="loss", config=config, progress=False) as ckpts:
+            ckpts.log(1, loss=1 - n / 10)
+    lines = mckpt("-C", tmp_path, "compare").out.splitlines()
+    place = lines.index("what goes with the best value")
+    assert lines[place + 2].split()[:2] == ["lr", "-1.00"]
+    effects = mckpt("-C", tmp_path, "compare", "--json").json["effects"]
+    assert [effect["setting"] for effect in effects] == ["lr", "seed"]
+    assert all(0 <= effect["p_value"] <= 1 for effect in effects)

@@ -8,7 +8,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from model_checkpoint.analytics.comparison import compare_groups, config_differences
+from model_checkpoint.analytics.comparison import GroupDifference, compare_all, config_differences
 from model_checkpoint.analytics.report.page import Experiment, Group, Setting
 from model_checkpoint.types import Mode
 
@@ -38,14 +38,14 @@ def groups_of(experiments: Sequence[Experiment], settings: Sequence[Setting], mo
         return ()
     outcomes = {text: [_outcome(experiments[place]) for place in group] for text, group in members.items()}
     order = sorted(members, key=lambda text: statistics.median(outcomes[text]) * (1 if mode == "min" else -1))
-    return tuple(_group(text, members[text], outcomes, order[0]) for text in order)
+    differences = compare_all(outcomes)
+    return tuple(_group(text, members[text], outcomes[text], differences.get((order[0], text))) for text in order)
 
 
-def _group(text: str, members: Sequence[int], outcomes: Mapping[str, list[float]], best: str) -> Group:
-    own = outcomes[text]
-    if text == best:
+def _group(text: str, members: Sequence[int], own: Sequence[float], found: GroupDifference | None) -> Group:
+    """A group, with its difference from the best one, which has none."""
+    if found is None:
         return Group(text, tuple(members), tuple(own), statistics.median(own), None, None, is_decidable=True)
-    found = compare_groups(outcomes[best], own)
     decidable = found.least_p_value <= 0.05
     return Group(
         text,
