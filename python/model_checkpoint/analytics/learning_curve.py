@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,9 +17,13 @@ from model_checkpoint.utils.optional_import import require
 __all__ = ["Extrapolation", "extrapolate"]
 
 _LEAST = 12
-_MOST = 5000
+_MOST = 400
 """Fits see at most so many points: medians of stretches."""
-_CUTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+_CUTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_MUCH = 3.0
+_RATES = 40
+
+LawName = Literal["power", "exponential"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,7 @@ class Extrapolation:
     high: Upper end.
     limit: Where the curve goes in the end.
     held_out_error: The median error of the same prediction, made earlier in this series for what came after.
+    law: By which law: ``"power"`` or ``"exponential"``.
     """
 
     step: int
@@ -38,17 +44,21 @@ class Extrapolation:
     high: float
     limit: float
     held_out_error: float
+    law: LawName
 
 
 def extrapolate(steps: ArrayLike, values: ArrayLike, step: int) -> Extrapolation:
-    """Expect the value at a later step by the power law ``limit + scale * (step + 1) ** -rate``.
+    """Expect the value at a later step by a power law or an exponential one, whichever has been less wrong so far.
 
-    Source of the law: Hestness et al., "Deep learning scaling is predictable, empirically", 2017; Domhan et al.,
-    "Speeding up automatic hyperparameter optimization by extrapolation of learning curves", 2015 (pow3).
+    They are ``limit + scale * (step + 1) ** -rate`` and ``limit + scale * exp(-rate * step)``. Source of the laws:
+    Hestness et al., "Deep learning scaling is predictable, empirically", 2017; Viering & Loog, "The shape of learning
+    curves: a review", 2022 (POW3 and EXP3). That the past chooses among laws: Domhan et al., "Speeding up automatic
+    hyperparameter optimization by extrapolation of learning curves", 2015.
 
-    The interval does not trust the law. The law is fitted to several beginnings of the series, and predicts each time
-    what came as far ahead, in proportion, as is asked for now (as far as there are values). The largest of these errors
-    and twice the standard error of the fit (by the delta method), taken together, are the interval to either side.
+    The interval does not trust the law. Both laws are fitted to several beginnings of the series, and predict each time
+    what came as far ahead as is asked for now, in steps and in proportion (as far as there are values). The largest of
+    these errors of the better law, twice the standard error of its fit (by the delta method), and how far the two laws
+    are apart, taken together, are the interval to either side. COVERAGE
 
     Args:
         steps: Steps in order.
@@ -63,64 +73,124 @@ def extrapolate(steps: ArrayLike, values: ArrayLike, step: int) -> Extrapolation
         raise ConfigurationError(f"{x.size} finite values are too few to extrapolate")
     if step <= x[-1]:
         raise ConfigurationError(f"step {step} is not beyond the last one, {x[-1]:.0f}")
-    fit = _fit(x, y)
-    errors = [_error_of_beginning(x, y, round(cut * x.size), step / x[-1]) for cut in _CUTS]
-    value = float(_law(np.array([step]), *fit.parameters)[0])
-    reach = math.hypot(max(errors), 2 * fit.standard_error(step))
-    return Extrapolation(step, value, value - reach, value + reach, float(fit.parameters[0]), float(np.median(errors)))
+    errors = {name: _errors_of_beginnings(law, x, y, step) for name, law in _LAWS.items()}
+    best = min(errors, key=lambda name: float(np.median(errors[name])))
+    fits = {name: _fit(law, x, y) for name, law in _LAWS.items()}
+    expected = {name: fit.at(step) for name, fit in fits.items()}
+    apart = max(abs(expected[name] - expected[best]) for name in _plausible(errors, best))
+    fit, value = fits[best], expected[best]
+    reach = math.hypot(max(errors[best]), 2 * fit.standard_error(step), apart)
+    limit, error = float(fit.parameters[0]), float(np.median(errors[best]))
+    return Extrapolation(step, value, value - reach, value + reach, limit, error, best)
 
 
-def _error_of_beginning(x: Floats, y: Floats, count: int, horizon: float) -> float:
-    """How far off the prediction from the first ``count`` points is, ``horizon`` times as far as they reach."""
-    parameters = _fit(x[:count], y[:count]).parameters
-    target = min(x[count - 1] * horizon, x[-1])
+def _plausible(errors: dict[LawName, list[float]], best: LawName) -> list[LawName]:
+    """The laws that have not been much more wrong than the best one."""
+    most = _MUCH * float(np.median(errors[best]))
+    return [name for name, own in errors.items() if float(np.median(own)) <= most]
+
+
+# --- how wrong that has been ------------------------------------------------------------------------------------------
+
+
+def _errors_of_beginnings(law: _Law, x: Floats, y: Floats, step: int) -> list[float]:
+    """How far off the predictions from several beginnings of the series were."""
+    errors = []
+    for cut in _CUTS:
+        count = round(cut * x.size)
+        fit = _fit(law, x[:count], y[:count])
+        ahead = {min(x[count - 1] * (step / x[-1]), x[-1]), min(x[count - 1] + (step - x[-1]), x[-1])}
+        errors += [_error(fit, x, y, target) for target in ahead]
+    return errors
+
+
+def _error(fit: _Fit, x: Floats, y: Floats, target: float) -> float:
+    """Of the median around a place, for its noise is nobody's error."""
     around = np.flatnonzero(np.abs(x - target) <= max(x[-1] * 0.02, 1.0))
     around = around if around.size else np.array([int(np.argmin(np.abs(x - target)))])
-    predicted = _law(x[around], *parameters)
-    return float(np.abs(np.median(y[around]) - np.median(predicted)))
+    return float(np.abs(np.median(y[around]) - np.median(fit.law.of(x[around], fit.parameters))))
+
+
+# --- laws -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Law:
+    """``limit + scale * decay(step, rate)``.
+
+    Attributes:
+        decay: By step and rate, from 1 at step 0 to 0.
+        bounds: The least and the greatest rate, of a series with this last step.
+    """
+
+    decay: Callable[[Floats, Floats | float], Floats]
+    bounds: Callable[[float], tuple[float, float]]
+
+    def of(self, x: Floats, parameters: Floats) -> Floats:
+        limit, scale, rate = parameters
+        values: Floats = limit + scale * self.decay(x, rate)
+        return values
+
+
+_LAWS: dict[LawName, _Law] = {
+    "power": _Law(lambda x, rate: (x + 1) ** -rate, lambda _last: (1e-3, 5.0)),
+    "exponential": _Law(lambda x, rate: np.exp(-rate * x), lambda last: (1e-2 / max(last, 1), 50 / max(last, 1))),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
     """Attributes:
+    law: Which law.
     parameters: Limit, scale and rate.
     covariance: Theirs.
     """
 
+    law: _Law
     parameters: Floats
     covariance: Floats
+
+    def at(self, step: int) -> float:
+        return float(self.law.of(np.array([float(step)]), self.parameters)[0])
 
     def standard_error(self, step: int) -> float:
         """Of the law's value at a step, by the delta method."""
         _, scale, rate = self.parameters
-        power = (step + 1.0) ** -rate
-        gradient = np.array([1.0, power, -scale * power * math.log(step + 1)])
+        place, little = np.array([float(step)]), 1e-4 * rate
+        slope = (self.law.decay(place, rate + little) - self.law.decay(place, rate - little)) / (2 * little)
+        gradient = np.array([1.0, self.law.decay(place, rate)[0], scale * slope[0]])
         return math.sqrt(max(float(gradient @ self.covariance @ gradient), 0.0))
 
 
-def _fit(x: Floats, y: Floats) -> _Fit:
-    """The law that fits best, and not at the mercy of single wild values (soft L1 loss)."""
+def _fit(law: _Law, x: Floats, y: Floats) -> _Fit:
+    """The parameters that fit best, and not at the mercy of single wild values (soft L1 loss)."""
     optimize: Any = require("scipy.optimize", extra="analytics")
     x, y = thinned(x, y, _MOST)
-    first, last = float(np.median(y[: max(len(y) // 10, 1)])), float(np.median(y[-max(len(y) // 10, 1) :]))
-    scale = max(abs(first - last), 1e-12)
-    best: Any = None
-    for rate in (0.2, 0.5, 1.0):
-        found = optimize.least_squares(
-            lambda p: (_law(x, *p) - y) / scale,
-            x0=[last, (first - last) * float(x[0] + 1) ** rate, rate],
-            bounds=([-np.inf, -np.inf, 1e-3], [np.inf, np.inf, 5.0]),
-            loss="soft_l1",
-            f_scale=0.1,
-        )
-        if best is None or found.cost < best.cost:
-            best = found
-    jacobian = best.jac * scale
-    residuals = _law(x, *best.x) - y
+    least, greatest = law.bounds(float(x[-1]))
+    start = _best_by_squares(law, x, y, np.geomspace(least, greatest, _RATES + 2)[1:-1])
+    unit = max(float(np.subtract(*np.percentile(y, [95, 5]))), 1e-12)
+    found = optimize.least_squares(
+        lambda p: (law.of(x, p) - y) / unit,
+        x0=start,
+        x_scale=[unit, max(abs(start[1]), unit), start[2]],
+        bounds=([-np.inf, -np.inf, least], [np.inf, np.inf, greatest]),
+        loss="soft_l1",
+        f_scale=0.1,
+    )
+    jacobian, residuals = found.jac * unit, law.of(x, found.x) - y
     variance = float(residuals @ residuals) / max(x.size - 3, 1)
-    return _Fit(best.x, variance * np.linalg.pinv(jacobian.T @ jacobian))
+    return _Fit(law, found.x, variance * np.linalg.pinv(jacobian.T @ jacobian))
 
 
-def _law(x: Floats, limit: float, scale: float, rate: float) -> Floats:
-    result: Floats = limit + scale * (x + 1) ** -rate
-    return result
+def _best_by_squares(law: _Law, x: Floats, y: Floats, rates: Floats) -> Floats:
+    """Limit, scale and rate of the least squares among these rates: for each, the others follow (Golub & Pereyra, 1973,
+    variable projection).
+    """
+    decays = law.decay(x[None, :], rates[:, None])
+    centred = decays - decays.mean(axis=1, keepdims=True)
+    spread = np.maximum((centred**2).sum(axis=1), np.finfo(float).tiny)
+    scales = centred @ (y - y.mean()) / spread
+    limits = y.mean() - scales * decays.mean(axis=1)
+    residuals = ((limits[:, None] + scales[:, None] * decays - y) ** 2).sum(axis=1)
+    best = int(np.argmin(residuals))
+    return np.array([limits[best], scales[best], rates[best]])
