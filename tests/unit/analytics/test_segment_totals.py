@@ -39,6 +39,7 @@ def test_totals_of_parts_are_those_of_the_whole(workspace):
     for key, count in ((LOSS, 500), (VAL, 300), (LOSS, 700), (VAL, 5), (LOSS, 3)):
         values = rng.normal(1e6, 1e-3, count)  # a sum of squares would lose all digits
         values[1] = math.nan if count > 5 else math.inf
+        values[-1] = 1e6 + len(logged[key]) / 1e6  # the last of the last part is neither the least nor the first
         write(workspace, values.tolist(), key=key, first=len(logged[key]))
         logged[key].extend(values.tolist())
         if count != 3:

@@ -9,7 +9,7 @@ from datetime import timedelta, timezone
 
 import pytest
 
-from model_checkpoint.database import AuditEntry, Catalog, MetricTable
+from model_checkpoint.database import AuditEntry, Catalog, Listing, MetricTable
 from model_checkpoint.database.metric_table import SeriesKey
 from model_checkpoint.errors import CatalogError, CheckpointNotFoundError, ConfigurationError
 from model_checkpoint.types import CheckpointState
@@ -352,3 +352,22 @@ def test_check_passes_a_sound_catalog(catalog):
     """The full check finds nothing in a catalog that is in order."""
     catalog.add(FULL)
     catalog.check()
+
+
+def test_values_of_all_checkpoints_are_given_as_columns(catalog, tmp_path):
+    """In commit order, whatever the values; NaN and what was not measured are None; late values are there, too."""
+    losses = [0.5, math.nan, None, -math.inf, 0.25]
+    infos = [make_info(seq, metrics={} if loss is None else {"loss": loss}) for seq, loss in enumerate(losses, start=3)]
+    catalog.add(*reversed(infos), make_info(20, experiment="vit", metrics={"loss": 9.0}))
+    catalog.attach_metrics(infos[2].id, {"loss": 0.75, "acc": 1.0})
+    catalog.set_state(infos[4].id, CheckpointState.TRASHED)
+    with Listing.open(tmp_path) as listing:
+        for lookup in (catalog, listing):
+            found = lookup.columns("gpt2", ["loss", "acc"])
+            assert list(found.ids) == [info.id for info in infos[:4]]
+            assert list(found.steps) == [info.step for info in infos[:4]]
+            assert list(found.seqs) == [3, 4, 5, 6]
+            assert found.values == {"loss": [0.5, None, 0.75, -math.inf], "acc": [None, None, 1.0, None]}
+            assert lookup.columns("nothing", ["loss"]).values == {"loss": []}
+            everything = lookup.columns("gpt2", [], states=tuple(CheckpointState))
+            assert (len(everything.ids), everything.values) == (5, {})
