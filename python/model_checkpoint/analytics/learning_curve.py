@@ -57,8 +57,10 @@ def extrapolate(steps: ArrayLike, values: ArrayLike, step: int) -> Extrapolation
 
     The interval does not trust the law. Both laws are fitted to several beginnings of the series, and predict each time
     what came as far ahead as is asked for now, in steps and in proportion (as far as there are values). The largest of
-    these errors of the better law, twice the standard error of its fit (by the delta method), and how far the two laws
-    are apart, taken together, are the interval to either side. COVERAGE
+    these errors of the better law, twice the standard error of its fit (by the delta method), and how far a law that
+    was about as good is apart from it, taken together, are the interval to either side. It is rather too wide: of 600
+    curves of 300 noisy points by power, exponential and logarithmic laws, looked at 1.25 and 2 times as far, the truth
+    was in the interval of each. What changes the law, as a new learning rate does, nobody can foresee.
 
     Args:
         steps: Steps in order.

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_checkpoint.analytics.learning_curve import extrapolate
@@ -29,6 +29,26 @@ def test_the_robust_line_of_sen_s_example():
     line = theil_sen([1, 2, 3, 4, 10, 12, 18], [9, 15, 19, 20, 45, 55, 78])
     assert line.slope == pytest.approx(4.0)
     assert line.low < 4 < line.high
+
+
+def test_ties_make_the_test_of_mann_and_kendall_surer_of_nothing():
+    """Kendall, "Rank correlation methods", 1970, chapter 4: the variance of the score is less by a term of the ties."""
+    values = np.round(np.random.default_rng(2).normal(np.linspace(0, 1, 80), 1), 0)
+    n, ties = values.size, np.unique(values, return_counts=True)[1]
+    score = sum(np.sign(values[j] - values[i]) for i in range(n) for j in range(i + 1, n))
+    variance = (n * (n - 1) * (2 * n + 5) - (ties * (ties - 1) * (2 * ties + 5)).sum()) / 18
+    assert ties.max() > 10
+    p_value = 2 * scipy.stats.norm.sf(abs(score) / math.sqrt(variance))
+    assert mann_kendall(range(n), values).p_value == pytest.approx(p_value)
+
+
+def test_the_interval_of_a_slope_has_the_coverage_that_was_asked_for():
+    """Of 300 noisy lines, the true slope is inside of nine in ten, give or take three standard deviations."""
+    rng, steps, inside = np.random.default_rng(6), np.arange(40), 0
+    for _ in range(300):
+        line = theil_sen(steps, 0.1 * steps + rng.standard_t(3, 40), confidence=0.9)
+        inside += line.low <= 0.1 <= line.high
+    assert abs(inside / 300 - 0.9) < 3 * math.sqrt(0.9 * 0.1 / 300)
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=4, max_size=60))
@@ -163,6 +183,41 @@ def test_a_power_law_is_extrapolated():
         assert found.high - found.low < 0.1
         inside += found.low <= truth[2000] <= found.high
     assert inside >= 17
+
+
+CURVES = {
+    "power": (lambda steps: 0.5 + 3 * (steps + 1) ** -0.5, "power"),
+    "exponential": (lambda steps: 0.5 + 2 * np.exp(-steps / 150), "exponential"),
+    "logarithm": (lambda steps: 2 - 0.1 * np.log(steps + 1.0), "power"),
+    "rising": (lambda steps: 0.9 - np.exp(-steps / 80), "exponential"),
+}
+
+
+@pytest.mark.parametrize(("curve", "law"), CURVES.values(), ids=CURVES)
+def test_the_law_that_was_less_wrong_so_far_is_taken(curve, law):
+    """The truth, half as far again, is in the interval, and the held-out error is about as large as the noise."""
+    for seed in range(8):
+        values = curve(np.arange(300)) + np.random.default_rng(seed).normal(0, 0.02, 300)
+        found = extrapolate(np.arange(300), values, 450)
+        assert found.low <= curve(np.array([450]))[0] <= found.high
+        assert found.law == law
+        assert found.held_out_error < 0.05
+
+
+def test_a_constant_is_expected_to_stay(recwarn):
+    """There is nothing to fit, and no warning about that."""
+    found = extrapolate(range(20), np.ones(20), 50)
+    assert (found.low, found.value, found.high) == pytest.approx((1, 1, 1))
+    assert not recwarn.list
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=12, max_size=40), st.floats(1e-3, 1e3), st.floats(-1e3, 1e3))
+@settings(max_examples=20)
+def test_whatever_was_logged_has_an_interval(values, scale, shift):
+    """Its ends are finite, and the expected value lies between them, in any unit of the values."""
+    found = extrapolate(range(len(values)), np.array(values) * scale + shift, 2 * len(values))
+    assert np.isfinite([found.low, found.value, found.high]).all()
+    assert found.low <= found.value <= found.high
 
 
 def test_a_curve_that_breaks_the_law_gets_a_wide_interval():
