@@ -123,10 +123,22 @@ def test_the_journal_goes_aside_with_its_catalog(file):
     assert set_aside(file.parent) is None
 
 
-def test_a_forged_catalog_runs_nothing(file):
-    """A trigger that a forger put into the catalog cannot call functions with side effects."""
+def forge(file):
     connection = sqlite3.connect(file)
     connection.execute("CREATE TRIGGER evil AFTER INSERT ON tags BEGIN SELECT load_extension('evil'); END")
     connection.close()
-    with Catalog.open(file.parent) as catalog, pytest.raises(CatalogError):
-        catalog.set_tag(INFOS[0].id, "a", "b")
+
+
+def test_a_forged_catalog_is_refused(file):
+    """No catalog has triggers: one that has is damaged, and says that it can be made anew."""
+    forge(file)
+    with pytest.raises(CatalogDamagedError, match=r"trigger, view or virtual table \('evil'\).*reindex"):
+        Catalog.open(file.parent)
+
+
+def test_a_catalog_that_is_forged_while_it_is_open_runs_nothing(file):
+    """A trigger that comes later cannot call functions with side effects."""
+    with Catalog.open(file.parent) as catalog:
+        forge(file)
+        with pytest.raises(CatalogError, match="load_extension"):
+            catalog.set_tag(INFOS[0].id, "a", "b")

@@ -115,6 +115,7 @@ class Settlement:
         """The points of a segment that no listed one has, but those that it replaces."""
         rest = segment.table
         for other in listed:
+            segment_path(self._root, other.path)  # raises: an edited catalog may list anything
             if other.path not in segment.replaces and _overlap(other.path, segment.info.path):
                 rest = _joined(rest, read_segment(self._root, other.path).table, "left anti")
         return rest

@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -22,6 +23,8 @@ from model_checkpoint.monitoring import (
     StallAbove,
     ThroughputBelow,
 )
+from model_checkpoint.monitoring import histogram as histograms
+from model_checkpoint.monitoring import monitor as monitors
 from model_checkpoint.monitoring.span import span
 from model_checkpoint.monitoring.stages import STAGES
 
@@ -64,6 +67,39 @@ def test_sums_are_those_of_the_operations(given_ones):
         assert figures.seconds == pytest.approx(math.fsum(seconds for seconds, _ in own))
         assert figures.stages["write"] == pytest.approx(figures.seconds / 2)
         assert figures.last.seconds == own[-1][0]
+
+
+def test_one_thread_at_a_time_changes_the_sums(monkeypatch):
+    """The library's histograms and the sums are nobody's but the lock's."""
+    inside, most = [], []
+
+    def watched(method):
+        def call(self, what):
+            inside.append(method)
+            most.append(len(inside))
+            time.sleep(0.001)
+            done = method(self, what)
+            inside.pop()
+            return done
+
+        return call
+
+    for owner in (histograms.Histogram, monitors._Sums):
+        monkeypatch.setattr(owner, "add", watched(owner.add))
+    monitor = PerformanceMonitor()
+
+    def work():
+        for _ in range(10):
+            with monitor.operation("save"), span("write"):
+                pass
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert max(most) == 2  # a histogram among the sums of its kind
+    assert len(most) == 4 * 10 * 3
 
 
 def test_threads_that_measure_at_the_same_time_lose_nothing(often_interrupted):

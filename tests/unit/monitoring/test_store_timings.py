@@ -19,6 +19,7 @@ from model_checkpoint.monitoring import SlowerThan, TimingLog
 from model_checkpoint.monitoring.operation import Operation
 from model_checkpoint.storage import commit as commits
 from model_checkpoint.storage import durable
+from model_checkpoint.storage.safetensors.plain_file import open_plain
 
 STATE_BYTES = 8 * 1024 * 1024
 
@@ -127,6 +128,16 @@ def test_a_load_is_measured(tmp_path, mmap):
     assert timing.stall_s is None
     assert min(timing.stages["read"], timing.stages["hash"]) > 0
     assert math.fsum(timing.stages.values()) <= timing.seconds
+
+
+def test_checking_a_mapping_tells_page_faults_from_hashing(tmp_path):
+    """The core says of each of its calls what it did: reading is part of a check in place, too."""
+    path = tmp_path / "weights.safetensors"
+    mc.save_file({"w": np.ones(STATE_BYTES, np.uint8)}, path)
+    plain, monitor = open_plain(path), PerformanceMonitor(percentiles=False)
+    with monitor.operation("load"):
+        plain.map(["w"], "sha256")
+    assert monitor.report().of("load").stages.keys() == {"read", "hash"}
 
 
 def test_a_load_of_one_part_counts_its_own_bytes(tmp_path):

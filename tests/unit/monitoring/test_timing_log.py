@@ -148,6 +148,18 @@ def test_processes_that_append_at_the_same_time_lose_nothing(tmp_path):
         assert [timing.step for timing in found if timing.experiment == name] == list(range(count))
 
 
+def test_a_file_that_was_rotated_meanwhile_is_not_rotated_again(tmp_path):
+    """Who found it full after somebody else did leaves the new one be: else the older one would be lost."""
+    log, path = TimingLog(tmp_path), tmp_path / NAME
+    path.write_bytes(b" " * MIB + b"\n")
+    fd = os.open(path, os.O_RDWR)
+    TimingLog(tmp_path).append(TIMING)
+    log._rotate(fd)
+    os.close(fd)
+    assert os.path.getsize(tmp_path / OLDER) == MIB + 1
+    assert log.read() == (TIMING,)
+
+
 def test_links_and_other_things_are_refused(tmp_path):
     """Nothing outside of the store is written or read through a link, and nobody waits for a FIFO."""
     outside = tmp_path / "outside"
