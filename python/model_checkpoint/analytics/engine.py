@@ -228,17 +228,14 @@ class Engine:
 
     def _define_points(self, connection: Any, sources: _Sources) -> None:
         """Make the view ``points``, and let nothing else in."""
-        arrow: Any = require("pyarrow", extra="analytics")
         parts = []
         for number, (experiment, table) in enumerate(sources.hot.items()):
-            column = arrow.repeat(experiment, table.num_rows).dictionary_encode()
-            connection.register(f"hot{number}", table.append_column("experiment", column))
-            parts.append(f"SELECT {', '.join(_POINTS)} FROM hot{number}")  # noqa: S608 - a number
+            chosen = f"SELECT {_quoted(experiment)} AS experiment, {', '.join(COLUMNS)}"
+            connection.register(f"hot{number}", table)
+            parts.append(f"{chosen} FROM hot{number}")
             files = [os.path.join(self._root, one.path) for one in sources.segments if one.experiment == experiment]
             if files:
-                constant = f"{_quoted(experiment)} AS experiment, {', '.join(COLUMNS)}"
-                listed = ", ".join(map(_quoted, files))
-                parts.append(f"SELECT {constant} FROM read_parquet([{listed}])")  # noqa: S608 - quoted
+                parts.append(f"{chosen} FROM read_parquet([{', '.join(map(_quoted, files))}])")
         connection.execute("SET allowed_paths = ?", [[os.path.join(self._root, one.path) for one in sources.segments]])
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from model_checkpoint.analytics.arrow_columns import numbers
 from model_checkpoint.analytics.curve import last_of_each_step, places_of, split_by_number
 from model_checkpoint.analytics.engine import Damaged, Engine, Limits
 from model_checkpoint.analytics.views import checkpoints_table, experiments_table, wanted_table
@@ -164,7 +165,7 @@ class MetricsReader:
         if not found.num_rows:
             self.check_known(experiment, [name])
             raise MetricNotFoundError(name, self._names(experiment))
-        return last_of_each_step(*(found[column].to_numpy() for column in ("step", "value", "id")))
+        return last_of_each_step(*(numbers(found[column]) for column in ("step", "value", "id")))
 
     def course(
         self, experiment: str, name: str, *, by: str, split: str = "", tags: Mapping[str, str] | None = None
@@ -216,7 +217,7 @@ class MetricsReader:
     ) -> Iterator[tuple[SeriesKey, NDArray[np.int64], NDArray[np.float64]]]:
         wanted = wanted_table(keys)
         found = self._engine.run(_CURVES, experiments=[experiment], tables={"wanted": wanted})
-        columns = [found[name].to_numpy() for name in ("number", "step", "value", "id")]
+        columns = [numbers(found[name]) for name in ("number", "step", "value", "id")]
         for number, (steps, values, ids) in split_by_number(*columns):
             yield (keys[number], *last_of_each_step(steps, values, ids))
 

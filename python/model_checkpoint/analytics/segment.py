@@ -77,23 +77,24 @@ def points_table(points: Sequence[HotPoint], series: Mapping[int, SeriesKey]) ->
         MissingDependencyError: pyarrow is not installed.
     """
     arrow: Any = require("pyarrow", extra="analytics")
+    from model_checkpoint.analytics.arrow_columns import float_column, integer_column, text_column
+
     numbers = sorted(series)
     code_of = {number: code for code, number in enumerate(numbers)}
     ids, owners, steps, values, times, epochs = zip(*points, strict=True) if points else ((),) * 6
-    codes = arrow.array([code_of[number] for number in owners], arrow.int32())
+    codes = integer_column([code_of[number] for number in owners], "int32")
 
     def text(column: int) -> Any:
-        return arrow.DictionaryArray.from_arrays(codes, arrow.array([series[n][column] for n in numbers], arrow.utf8()))
+        return arrow.DictionaryArray.from_arrays(codes, text_column([series[number][column] for number in numbers]))
 
-    value = arrow.array(values, arrow.float64())
     return arrow.table(
         {
             **{name: text(column) for column, name in enumerate(SeriesKey._fields)},
-            "step": arrow.array(steps, arrow.int64()),
-            "value": value.fill_null(float("nan")),
-            "time": arrow.array(times, arrow.int64()).cast(arrow.timestamp("us", tz="UTC")),
-            "epoch": arrow.array(epochs, arrow.float64()),
-            "id": arrow.array(ids, arrow.int64()),
+            "step": integer_column(steps),
+            "value": float_column(values, unknown_is_nan=True),
+            "time": integer_column(times, "time"),
+            "epoch": float_column(epochs, unknown_is_nan=False),
+            "id": integer_column(ids),
         }
     )
 
@@ -126,11 +127,13 @@ def _order(table: pa.Table) -> NDArray[np.int64]:
     """By name, split, tags, step and id. Arrow does not sort by dictionaries, and sorts numbers slower."""
     import numpy as np
 
-    keys: list[Any] = [table[name].to_numpy() for name in ("id", "step")]
+    from model_checkpoint.analytics.arrow_columns import numbers
+
+    keys: list[Any] = [numbers(table[name]) for name in ("id", "step")]
     for name in reversed(SeriesKey._fields):
         column = table[name].unify_dictionaries().combine_chunks()
         rank = np.argsort(np.argsort(np.array(column.dictionary.to_pylist(), dtype=object)))
-        keys.append(rank[column.indices.to_numpy()])
+        keys.append(rank[np.from_dlpack(column.indices)])
     order: NDArray[np.int64] = np.lexsort(keys)
     return order
 

@@ -91,13 +91,15 @@ def totals_of(table: pa.Table) -> tuple[SeriesTotals, ...] | None:
     """
     import numpy as np
 
+    from model_checkpoint.analytics.arrow_columns import numbers
+
     texts = [table[name].unify_dictionaries().combine_chunks() for name in _TEXTS]
-    codes = [column.indices.to_numpy() for column in texts]
+    codes = [np.from_dlpack(column.indices) for column in texts]
     changes = np.any([np.diff(column) != 0 for column in codes], axis=0)
     starts = [0, *(np.flatnonzero(changes) + 1).tolist()]
     if table.num_rows < _LEAST_POINTS * len(starts):
         return None
-    columns = {name: table[name].to_numpy() for name in ("step", "value", "id")}
+    columns = {name: numbers(table[name]) for name in ("step", "value", "id")}
     found = []
     for begin, end in zip(starts, [*starts[1:], table.num_rows], strict=True):
         key = [column[begin].as_py() for column in texts]
@@ -150,11 +152,16 @@ def _decode_one(fields: Sequence[Any]) -> SeriesTotals:
 def totals_table(totals: Sequence[SeriesTotals]) -> pa.Table:
     """By the columns of `SeriesTotals`."""
     arrow: Any = require("pyarrow", extra="analytics")
-    kinds = {**dict.fromkeys(_TEXTS, arrow.utf8()), **dict.fromkeys(_FLOATS, arrow.float64())}
+    from model_checkpoint.analytics.arrow_columns import float_column, integer_column, text_column
+
     columns = zip(*totals, strict=True) if totals else [()] * len(SeriesTotals._fields)
     return arrow.table(
         {
-            name: arrow.array(column, kinds.get(name, arrow.int64()))
+            name: text_column(column)
+            if name in _TEXTS
+            else float_column(column, unknown_is_nan=name == "last")
+            if name in _FLOATS
+            else integer_column(column)
             for name, column in zip(SeriesTotals._fields, columns, strict=True)
         }
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -254,3 +256,15 @@ def test_points_are_given_to_pandas(root):
     assert list(frame.columns) == ["name", "split", "tags", "step", "value", "time", "epoch"]
     assert frame["value"].tolist() == [20.0 - step for step in range(10)]
     assert str(frame["time"].dtype).endswith("UTC]")
+
+
+def test_pandas_is_imported_for_frames_alone(root):
+    """Importing it takes longer than most questions: series, curves and totals do without."""
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    program = (
+        "import sys; from model_checkpoint.analytics.reader import MetricsReader\n"
+        "with MetricsReader.open(sys.argv[1]) as reader:\n"
+        "    table = reader.metrics('exp', 'loss').table; reader.curve('exp', 'loss'); reader.summary('exp')\n"
+        "sys.exit('pandas' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, root], check=True)
