@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import pytest
@@ -114,7 +115,7 @@ def test_a_kill_at_any_system_call_of_a_compaction_loses_and_doubles_nothing(ask
     """Readers see each point once, at once and after the next compaction, and nothing is left behind."""
     which = "every" if scale == "full" else "changes"
     length = ask_metrics("count", operation=operation, which=which)
-    numbers = sorted({1 + round(i * (length - 1) / 5) for i in range(6)}) if scale == "ci" else range(1, length + 3)
+    numbers = sorted({1 + round(i * (length - 1) / 2) for i in range(3)}) if scale == "ci" else range(1, length + 3)
     done, violations = 0, []
     for number in numbers:
         call, problems = ask_metrics("kill_at", operation=operation, at=number, which=which)
@@ -131,7 +132,7 @@ def test_a_kill_at_any_system_call_of_a_compaction_loses_and_doubles_nothing(ask
         exhaustive=scale != "ci",
     )
     assert violations == []
-    assert done >= len(numbers) * 8 // 10
+    assert done >= len(numbers) * 2 // 3
 
 
 # --- several at once --------------------------------------------------------------------------------------------------
@@ -164,14 +165,21 @@ with Workspace.open(sys.argv[1]) as workspace:
 """
 
 
-def start(program, *arguments):
+@contextmanager
+def running(program, *arguments):
+    """A process that is dead when the block ends."""
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_two_compactors_that_are_killed_leave_each_point_once(memory_path, trials, evidence):
     """Whoever reads meanwhile sees each point that was written exactly once; so does who reads in the end."""
-    rng, kills, written, reads = random.Random(11), trials(ci=3, proof=30, full=200), 0, 0
+    rng, kills, written, reads = random.Random(11), trials(ci=2, proof=30, full=200), 0, 0
     with Workspace.open(memory_path) as workspace:
         workspace.join("exp", monitor=None, mode="min", keep=None)
         engine = Engine(workspace.store.root, workspace.catalog)
@@ -180,21 +188,21 @@ def test_two_compactors_that_are_killed_leave_each_point_once(memory_path, trial
             return engine.run("SELECT step FROM points ORDER BY id", experiments=["exp"])["step"].to_pylist()
 
         for _ in range(kills):
-            appender = start(APPENDER, memory_path, written)
-            compactors = [start(COMPACTOR, memory_path) for _ in range(2)]
-            for process in (appender, *compactors):  # all are at work now
-                assert process.stdout.readline(), process.stderr.read()
-            until = time.monotonic() + rng.uniform(0.05, 0.5)
-            while time.monotonic() < until:
-                steps = read()
-                assert steps == list(range(len(steps))), "doubled, lost or out of order"
-                reads += 1
-            for process in rng.sample([appender, *compactors], 3):
-                process.kill()
-            said, _ = appender.communicate()
-            for process in compactors:
-                _, complaints = process.communicate()
-                assert complaints == ""
+            with ExitStack() as stack:
+                appender = stack.enter_context(running(APPENDER, memory_path, written))
+                compactors = [stack.enter_context(running(COMPACTOR, memory_path)) for _ in range(2)]
+                for process in (appender, *compactors):  # all are at work now
+                    assert process.stdout.readline(), process.stderr.read()
+                until = time.monotonic() + rng.uniform(0.05, 0.5)
+                while time.monotonic() < until:
+                    steps = read()
+                    assert steps == list(range(len(steps))), "doubled, lost or out of order"
+                    reads += 1
+                for process in rng.sample([appender, *compactors], 3):
+                    process.kill()
+                said, _ = appender.communicate()
+                for process in compactors:
+                    assert process.communicate()[1] == ""
             acknowledged = int(said.split()[-1]) if said.split() else written
             written = len(read())
             assert read() == list(range(written))

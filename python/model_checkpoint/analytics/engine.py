@@ -41,7 +41,7 @@ _SETTINGS = {
     "temp_directory": "",  # what does not fit into memory is not written into whatever directory this process is in
 }
 _BATCH_ROWS = 100_000
-_ATTEMPTS = 3
+_ATTEMPTS = 10
 """Segments may be merged into others after the catalog was asked which there are."""
 
 
@@ -127,7 +127,7 @@ class Engine:
         """
 
         def ask(sources: _Sources) -> pa.Table:
-            with self._connected(sources, limits) as connection:
+            with _translated(limits), self._connected(sources, limits) as connection:
                 for name, table in (tables or {}).items():
                     connection.register(name, table)
                 for view in views:
@@ -151,9 +151,10 @@ class Engine:
             known = [(segment, read_totals(self._root, segment.path)) for segment in sources.segments]
             others = tuple(segment for segment, totals in known if totals is None)
             joined = totals_table([one for _, totals in known if totals is not None for one in totals])
-            with self._connected(_Sources(sources.hot, others), Limits()) as connection:
+            limits = Limits()
+            with _translated(limits), self._connected(_Sources(sources.hot, others), limits) as connection:
                 connection.register("totals", joined)
-                return _answer(connection, JOINED_TOTALS, (), Limits())
+                return _answer(connection, JOINED_TOTALS, (), limits)
 
         return self._settled(ask, [experiment])
 
@@ -263,23 +264,32 @@ def _overlaps(segment: SegmentInfo, steps: tuple[int, int] | None) -> bool:
 def _answer(connection: Any, sql: str, parameters: Sequence[object], limits: Limits) -> pa.Table:
     """Raises:
     QueryError: It is malformed, no ``SELECT``, or takes too much.
-    _FailedError: Something else is wrong.
     """
     _check_texts(sql, *parameters)
-    duckdb: Any = require("duckdb", extra="analytics")
     clock = threading.Timer(limits.seconds, connection.interrupt)
     clock.start()
     try:
         _check_statement(connection, sql)
         return _collected(connection.sql(sql, params=list(parameters)).to_arrow_reader(_BATCH_ROWS), limits)
+    finally:
+        clock.cancel()
+
+
+@contextmanager
+def _translated(limits: Limits) -> Iterator[None]:
+    """Raises:
+    QueryError: The limits were reached.
+    _FailedError: DuckDB failed otherwise: already when it looks at segments for the first time, or later.
+    """
+    duckdb: Any = require("duckdb", extra="analytics")
+    try:
+        yield
     except (duckdb.InterruptException, duckdb.OutOfMemoryException, MemoryError) as error:
         raise _limit_error(error, limits) from None
     except duckdb.IOException as error:
         raise _FailedError(StorageError(f"cannot read the segments of metrics: {error}")) from error
     except duckdb.Error as error:
         raise _FailedError(QueryError(f"the query failed: {error}")) from error
-    finally:
-        clock.cancel()
 
 
 def _limit_error(error: Exception, limits: Limits) -> QueryError:

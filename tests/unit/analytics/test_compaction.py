@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from model_checkpoint.analytics import compaction
+from model_checkpoint.analytics import compaction, engine
 from model_checkpoint.analytics.compaction import Compactor
 from model_checkpoint.analytics.engine import Engine
 from model_checkpoint.analytics.segment import points_table, read_replaced, read_segment, write_segment
@@ -374,3 +374,23 @@ def test_an_unlisted_segment_beside_a_damaged_one_is_left_alone(store):
     (store.directory / listed).write_bytes(sound)
     assert store.compactor.settle("exp") == ()
     store.check()
+
+
+@pytest.mark.parametrize("moment", ["_define_points", "_answer"])
+def test_segments_that_are_merged_while_they_are_asked_are_asked_again(store, monkeypatch, moment):
+    """They are gone when DuckDB looks for them: before the statement, or in the middle of it."""
+    for number in range(7):
+        store.log(range(number * 10, number * 10 + 10))
+        store.compactor.compact("exp")
+    store.log(range(70, 80))
+    place = engine.Engine if moment == "_define_points" else engine
+    original = getattr(place, moment)
+
+    def overtaken(*args, **kwargs):
+        monkeypatch.setattr(place, moment, original)
+        store.compactor.compact("exp")
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(place, moment, overtaken)
+    store.check()
+    assert len(store.segments()) == 1
