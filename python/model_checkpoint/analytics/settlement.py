@@ -7,8 +7,8 @@ at once, each may have written the same points. Each unlisted segment ends in on
     1. A listed one replaces it, or listed ones have all of its points: it is removed.
     2. They have none of them: it is listed, in the transaction that deletes those of its points from the table that
        are there, and that stops listing what it replaces. If the list was changed meanwhile, begin again.
-    3. They have some of them. If the table has the others, it is removed; else these are written to a new segment that
-       replaces it.
+    3. They have some of them, aside from those that it replaces. What neither they, those included, nor the table has
+       is written to a new segment that replaces it; then, or if there is nothing, it is removed.
 
 Whoever is about to list a segment finds out by the number of points in the table that it was overtaken; so it is never
 listed after it was removed.
@@ -93,7 +93,9 @@ class Settlement:
             return
         try:
             segment = read_segment(self._root, path)
-            rest = self._not_in(segment, listed)
+            others = [other for other in listed if other.path not in segment.replaces]
+            is_new = self._not_in(segment, others).num_rows == segment.info.points
+            rest = segment.table if is_new else self._not_in(segment, listed)
         except IntegrityError as error:
             self._leave(path, error)
         except StorageError as error:
@@ -102,7 +104,7 @@ class Settlement:
             if error.path in {os.path.join(self._root, other.path) for other in self._table.segments()}:
                 self._leave(path, error)  # a listed one is gone for good; else somebody was faster
         else:
-            if rest.num_rows == segment.info.points:
+            if is_new:
                 self._adopt(segment, listed)
             else:
                 self._salvage(segment, rest, listed)
@@ -112,11 +114,11 @@ class Settlement:
         self._damaged.add(path)
 
     def _not_in(self, segment: Segment, listed: Sequence[SegmentInfo]) -> pa.Table:
-        """The points of a segment that no listed one has, but those that it replaces."""
+        """The points of a segment that none of the listed ones has."""
         rest = segment.table
         for other in listed:
             segment_path(self._root, other.path)  # raises: an edited catalog may list anything
-            if other.path not in segment.replaces and _overlap(other.path, segment.info.path):
+            if _overlap(other.path, segment.info.path):
                 rest = _joined(rest, read_segment(self._root, other.path).table, "left anti")
         return rest
 

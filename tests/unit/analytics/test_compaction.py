@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -394,3 +395,25 @@ def test_segments_that_are_merged_while_they_are_asked_are_asked_again(store, mo
     monkeypatch.setattr(place, moment, overtaken)
     store.check()
     assert len(store.segments()) == 1
+
+
+def test_a_merged_segment_that_was_overtaken_by_another_merge_is_removed(store):
+    """It replaces some segments that are still listed, and some that were merged into another one meanwhile."""
+    for number in range(4):
+        store.log(range(number * 10, number * 10 + 10))
+        store.compactor.compact("exp")
+    old = store.table.segments("exp")
+    tables = [read_segment(store.root, one.path).table for one in old]
+    names = [one.path.rpartition("/")[2] for one in old]
+
+    def merged(count):
+        table = pa.concat_tables(tables[:count]).unify_dictionaries()
+        return write_segment(store.root, "exp", table, replaces=names[:count])
+
+    overtaken, faster = merged(4), merged(2)
+    assert store.table.replace_segments(old[:2], faster)
+    store.check()
+    assert store.compactor.settle("exp") == ()
+    store.check()
+    assert overtaken.path.rpartition("/")[2] not in store.segments()
+    assert len(store.segments()) == len(store.table.segments("exp")) == 3
