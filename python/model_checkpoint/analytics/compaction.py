@@ -129,10 +129,11 @@ class Compactor:
         small = [segment for segment in self._table.segments(experiment) if segment.points < _MAX_POINTS]
         if len(small) < _MERGED:
             return [], ()
-        damaged = {flaw.info.path: flaw.error for flaw in find_damaged(self._root, small)}
-        for error in damaged.values():
-            _log.warning("metrics: %s", error)
-        return [segment for segment in small if segment.path not in damaged], tuple(damaged)
+        damaged = {flaw.info: flaw.error for flaw in find_damaged(self._root, small)}
+        left = set(self._table.segments(experiment)).intersection(damaged)  # the others were merged meanwhile
+        for segment in left:
+            _log.warning("metrics: %s", damaged[segment])
+        return [segment for segment in small if segment not in damaged], tuple(sorted(one.path for one in left))
 
     def _merge(self, experiment: str, segments: Sequence[SegmentInfo]) -> Iterator[str]:
         """Merge small segments; yields those that are gone."""
