@@ -514,8 +514,8 @@ class CheckpointManager:
         selector = by or (None if self._goal is None else self._goal.as_selector())
         if selector is None:
             raise ConfigurationError("rank() needs to know what is best: give it a selector, or the manager a monitor")
-        columns = self._workspace.catalog.columns(self._experiment.name, selector.metrics)
-        return selector.rank(Candidates.of_columns(columns), limit=limit)
+        candidates = Candidates.of_catalog(self._workspace.catalog, self._experiment.name, selector.metrics)
+        return selector.rank(candidates, limit=limit)
 
     def list(self) -> tuple[CheckpointInfo, ...]:
         """All checkpoints of the experiment that are durable now, newest first."""

@@ -87,7 +87,7 @@ class Listing(Lookup):
                 retry_while_busy(
                     partial(self._execute, "SELECT 1 FROM sqlite_master"), timeout=self._busy_timeout, where=self._path
                 )
-                yield self._execute
+                yield self._connection.execute
             finally:
                 self._connection.rollback()
         except sqlite_driver().Error as error:
