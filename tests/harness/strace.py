@@ -22,6 +22,7 @@ import platform
 import re
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -257,6 +258,8 @@ class _Tracer:
     injected: str | None = None
     results: dict[int, int] = field(default_factory=dict)
     """What calls that are not made will return, by thread."""
+    inside: set[int] = field(default_factory=set)
+    """Threads that have been let into a call, and have not come out of it yet."""
 
     def seize(self) -> None:
         """Take hold of all threads, and stop them at their next system call."""
@@ -287,8 +290,11 @@ class _Tracer:
         _ptrace(_GET_SYSCALL_INFO, tid, ctypes.sizeof(info), ctypes.addressof(info))
         if info.op == _ENTRY:
             self._on_entry(Call(_numbers().get(info.nr, f"call {info.nr}"), tuple(info.args), tid))
-        elif info.op == _EXIT and tid in self.results:
-            _ptrace(_POKEUSER, tid, _RESULT, self.results.pop(tid))
+            self.inside.add(tid)
+        elif info.op == _EXIT:
+            self.inside.discard(tid)
+            if tid in self.results:
+                _ptrace(_POKEUSER, tid, _RESULT, self.results.pop(tid))
 
     def _on_entry(self, call: Call) -> None:
         if not self.injection.which(call):
@@ -301,15 +307,34 @@ class _Tracer:
     def _inject(self, action: Action, call: Call) -> None:
         match action:
             case Kill():
+                self._let_others_finish()
                 os.kill(self.pid, signal.SIGKILL)  # while it is stopped before the call: that one is never made
             case Fail(errno):
                 self.results[call.tid] = -errno
                 _ptrace(_POKEUSER, call.tid, _NUMBER, -1)
 
+    def _let_others_finish(self) -> None:
+        """Wait until the calls of other threads are over, or sleep.
+
+        A kill would undo calls that were counted: the kernel does not begin one in a thread that is about to die. One
+        that sleeps may wait for the thread that is stopped here.
+        """
+        while any(_is_running(self.pid, tid) for tid in self.inside):
+            time.sleep(0.0001)
+
     @staticmethod
     def _resume(tid: int, number: int = 0) -> None:
         with contextlib.suppress(ProcessLookupError):  # it was killed
             _ptrace(_TO_NEXT_CALL, tid, 0, number)
+
+
+def _is_running(pid: int, tid: int) -> bool:
+    """Whether a thread runs, is about to, or waits for a device: neither stopped by us nor asleep."""
+    try:
+        status = Path(f"/proc/{pid}/task/{tid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # its call was its last
+        return False
+    return status.rpartition(")")[2].split()[0] in {"R", "D"}
 
 
 # --- ptrace -----------------------------------------------------------------------------------------------------------

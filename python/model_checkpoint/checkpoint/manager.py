@@ -243,8 +243,8 @@ class CheckpointManager:
                 self._point_to_older(checkpoint, error)
                 raise
         self._resumed_from = checkpoint.id
-        self._course.resumed(checkpoint.step, partial(self._evaluations, checkpoint.step))
         note_start(self._workspace.catalog, self._experiment.name, checkpoint)
+        self._course.resumed(checkpoint.step, partial(self._evaluations, checkpoint.step))
         self._emit(RunResumed(checkpoint, report.problems))
         return report
 
