@@ -36,8 +36,8 @@ def look(root: str) -> View:
     with Workspace.open(root) as workspace:
         for experiment in EXPERIMENTS:
             points = MetricTable(workspace.catalog).points(experiment)
-            if points:
-                seen[f"{experiment} rates"] = [int(value) for _, _, _, value, *_ in points]
+            if points.size:
+                seen[f"{experiment} rates"] = [int(value) for value in points["value"]]
     return seen
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["float_column", "integer_column", "numbers", "text_column"]
 
 
-def integer_column(values: Sequence[int], kind: str = "int64") -> pa.Array:
+def integer_column(values: Sequence[int] | NDArray[Any], kind: str = "int64") -> pa.Array:
     """Integers of 64 bits; or of a kind that is stored as such, or as ``int32``."""
     arrow: Any = require("pyarrow", extra="analytics")
     data = np.array(values, dtype=np.int32 if kind == "int32" else np.int64)
@@ -28,7 +28,7 @@ def integer_column(values: Sequence[int], kind: str = "int64") -> pa.Array:
     return arrow.Array.from_buffers(types[kind], len(values), [None, arrow.py_buffer(data)])
 
 
-def float_column(values: Sequence[float | None], *, unknown_is_nan: bool) -> pa.Array:
+def float_column(values: Sequence[float | None] | NDArray[Any], *, unknown_is_nan: bool) -> pa.Array:
     """Floats; None and NaN are both NaN, or both null."""
     arrow: Any = require("pyarrow", extra="analytics")
     data = np.array(values, dtype=np.float64)

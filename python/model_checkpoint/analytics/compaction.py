@@ -13,12 +13,15 @@ ones, then these are removed. The new one names what it replaces.
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from model_checkpoint import _native
 from model_checkpoint.analytics.segment import points_table, read_segment, write_segment
 from model_checkpoint.analytics.segment_check import find_damaged
 from model_checkpoint.analytics.settlement import Settlement, remove_segment
@@ -28,6 +31,7 @@ from model_checkpoint.errors import StorageError
 from model_checkpoint.storage.durable import make_directories
 from model_checkpoint.storage.names import METRICS_NAME
 from model_checkpoint.utils.optional_import import require
+from model_checkpoint.utils.storage_errors import storage_errors
 
 __all__ = ["Compacted", "Compactor"]
 
@@ -93,6 +97,24 @@ class Compactor:
             damaged += unreadable
         return Compacted(sum(segment.points for segment in written), tuple(written), merged, damaged)
 
+    def compact_alone(self, experiment: str, *, least: int = 1) -> Compacted | None:
+        """`compact`, unless somebody else is at it, for this experiment: both would do the same work, one in vain.
+
+        Nothing depends on it: where the file system has no locks, compactors work at the same time.
+
+        Returns:
+            What was done; None if somebody else is at it.
+
+        Raises:
+            MissingDependencyError, StorageError, CatalogError: As `compact`.
+        """
+        if self._table.count(experiment) < least:
+            return Compacted(0, (), 0, ())
+        directory = os.path.join(self._root, experiment, METRICS_NAME)
+        make_directories(directory)
+        with _locked(directory) as is_alone:
+            return self.compact(experiment, least=least) if is_alone else None
+
     def settle(self, experiment: str) -> tuple[str, ...]:
         """Decide about segments that the catalog does not list: see `settlement`.
 
@@ -110,11 +132,12 @@ class Compactor:
 
     def _move(self, experiment: str) -> SegmentInfo | None:
         points = self._table.points(experiment, limit=_MAX_POINTS)  # 2
-        if not points:
+        if not points.size:
             return None
         make_directories(os.path.join(self._root, experiment, METRICS_NAME))
         segment = write_segment(self._root, experiment, points_table(points, self._table.series(experiment)))  # 3
-        if self._table.list_segment(segment, first_id=points[0][0], last_id=points[-1][0]):  # 4
+        first_id, last_id = points["id"][[0, -1]].tolist()
+        if self._table.list_segment(segment, first_id=first_id, last_id=last_id):  # 4
             return segment
         self._remove_unlisted(segment)
         return None
@@ -159,6 +182,30 @@ class Compactor:
         """Remove what lost a race, unless the winner made the very same: then both have one name."""
         if segment.path not in {listed.path for listed in self._table.segments(segment.experiment)}:
             remove_segment(self._root, segment.path)
+
+
+@contextmanager
+def _locked(directory: str) -> Iterator[bool]:
+    """Lock a directory; false if somebody else has locked it."""
+    with storage_errors("cannot lock the segments", directory):
+        fd = _native.open_directory(directory, readable=True)
+    try:
+        yield _try_lock(fd)
+    finally:
+        with suppress(OSError):  # nothing was written to it
+            fcntl.flock(fd, fcntl.LOCK_UN)  # not left to the last descriptor: a child may have been forked meanwhile
+        with suppress(OSError):
+            os.close(fd)
+
+
+def _try_lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # no locks here
+        pass
+    return True
 
 
 def _groups(segments: Sequence[SegmentInfo]) -> Iterator[list[SegmentInfo]]:

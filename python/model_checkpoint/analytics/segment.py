@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from model_checkpoint.analytics.segment_totals import SeriesTotals, decode_totals, encode_totals, totals_of
-from model_checkpoint.database.metric_table import HotPoint, SeriesKey
+from model_checkpoint.database.metric_table import HotPoints, SeriesKey
 from model_checkpoint.database.records import SegmentInfo
 from model_checkpoint.errors import CorruptionError, FormatError, StorageError
 from model_checkpoint.storage.names import METRICS_NAME, is_experiment
@@ -70,19 +70,19 @@ def is_segment_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def points_table(points: Sequence[HotPoint], series: Mapping[int, SeriesKey]) -> pa.Table:
+def points_table(points: HotPoints, series: Mapping[int, SeriesKey]) -> pa.Table:
     """Points of the catalog as an Arrow table by `COLUMNS`, in their order.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
     """
     arrow: Any = require("pyarrow", extra="analytics")
+    import numpy as np
+
     from model_checkpoint.analytics.arrow_columns import float_column, integer_column, text_column
 
     numbers = sorted(series)
-    code_of = {number: code for code, number in enumerate(numbers)}
-    ids, owners, steps, values, times, epochs = zip(*points, strict=True) if points else ((),) * 6
-    codes = integer_column([code_of[number] for number in owners], "int32")
+    codes = integer_column(np.searchsorted(numbers, points["series"]), "int32")
 
     def text(column: int) -> Any:
         return arrow.DictionaryArray.from_arrays(codes, text_column([series[number][column] for number in numbers]))
@@ -90,11 +90,11 @@ def points_table(points: Sequence[HotPoint], series: Mapping[int, SeriesKey]) ->
     return arrow.table(
         {
             **{name: text(column) for column, name in enumerate(SeriesKey._fields)},
-            "step": integer_column(steps),
-            "value": float_column(values, unknown_is_nan=True),
-            "time": integer_column(times, "time"),
-            "epoch": float_column(epochs, unknown_is_nan=False),
-            "id": integer_column(ids),
+            "step": integer_column(points["step"]),
+            "value": float_column(points["value"], unknown_is_nan=True),
+            "time": integer_column(points["time"], "time"),
+            "epoch": float_column(points["epoch"], unknown_is_nan=False),
+            "id": integer_column(points["id"]),
         }
     )
 

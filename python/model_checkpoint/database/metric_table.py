@@ -11,7 +11,8 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import fields
-from typing import Any, NamedTuple, TypeAlias
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
@@ -21,7 +22,11 @@ from model_checkpoint.database.records import SegmentInfo
 from model_checkpoint.database.schema import metric_segments, metrics, series
 from model_checkpoint.errors import CatalogError, ConfigurationError
 
-__all__ = ["NO_TAGS", "HotPoint", "MetricTable", "Point", "SeriesKey", "tags_text"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["NO_TAGS", "POINT", "HotPoints", "MetricTable", "Point", "SeriesKey", "tags_text"]
 
 
 NO_TAGS = "{}"
@@ -58,11 +63,24 @@ def tags_text(tags: Mapping[Any, Any] | None) -> str:
 Point: TypeAlias = tuple[int, float, int, float | None]
 """Step, value, microseconds since 1970, epoch."""
 
-HotPoint: TypeAlias = tuple[int, int, int, float | None, int, float | None]
-"""Id, number of the series, step, value (None is NaN), microseconds since 1970, epoch."""
+HotPoints: TypeAlias = "NDArray[np.void]"
+"""An array by `POINT`: id, number of the series, step, value, microseconds since 1970, epoch (NaN: none was said)."""
 
+POINT = (("id", "i8"), ("series", "i8"), ("step", "i8"), ("value", "f8"), ("time", "i8"), ("epoch", "f8"))
+"""What numpy makes a type of. A row of this table as a tuple takes eight times the memory, and longer to make."""
 
-_POINT = tuple(metrics.c[name] for name in ("id", "series", "step", "value", "time", "epoch"))
+_ROWS = 200
+"""So many points are inserted by one statement: SQLite takes a microsecond for a statement, and half of one for a row.
+
+Together they have fewer parameters than the 999 that every SQLite allows.
+"""
+_INSERT = "INSERT INTO metrics (series, step, value, time, epoch)"
+_INSERT_ONE = f"{_INSERT} VALUES (?, ?, ?, ?, ?)"
+_INSERT_MANY = (
+    f"{_INSERT} SELECT ?, column1, column2, column3, column4 "  # noqa: S608 - constants
+    f"FROM (VALUES {', '.join(['(?, ?, ?, ?)'] * _ROWS)})"
+)
+
 _SEGMENT = tuple(field.name for field in fields(SegmentInfo))
 
 
@@ -94,13 +112,16 @@ class MetricTable:
         with self._database.read() as connection:
             return _series_of(connection, experiment)
 
-    def points(self, experiment: str, *, limit: int | None = None) -> Sequence[HotPoint]:
+    def points(self, experiment: str, *, limit: int | None = None) -> HotPoints:
         """The points of an experiment in the order in which they were added, at most ``limit``, oldest first."""
+        import numpy as np
+
+        columns = [metrics.c[name] for name, _ in POINT]
         numbers = select(series.c.id).where(series.c.experiment == experiment)
-        statement = select(*_POINT).where(metrics.c.series.in_(numbers)).order_by(metrics.c.id).limit(limit)
+        statement = select(*columns).where(metrics.c.series.in_(numbers)).order_by(metrics.c.id).limit(limit)
         with self._database.read() as connection:
-            rows: Sequence[Any] = connection.execute(statement).cursor.fetchall()  # without a Row for each
-        return rows
+            rows: Any = connection.execute(statement).cursor  # one by one, and without a Row for each
+            return np.fromiter(rows, np.dtype(list(POINT)))
 
     def count(self, experiment: str) -> int:
         """How many points of an experiment are in the table."""
@@ -208,15 +229,25 @@ def _series_of(connection: Connection, experiment: str) -> dict[int, SeriesKey]:
 
 
 def _insert_points(connection: Connection, number: int, points: Sequence[Point]) -> None:
-    if connection.dialect.name == "sqlite":  # a third of the time, and SQLite makes NULL of NaN by itself
-        statement = "INSERT INTO metrics (series, step, value, time, epoch) VALUES (?, ?, ?, ?, ?)"
-        connection.exec_driver_sql(statement, [(number, *point) for point in points])
+    if connection.dialect.name == "sqlite":
+        _insert_into_sqlite(connection, number, points)
         return
     rows = [
         {"series": number, "step": step, "value": None if math.isnan(value) else value, "time": time, "epoch": epoch}
         for step, value, time, epoch in points
     ]
     connection.execute(insert(metrics), rows)
+
+
+def _insert_into_sqlite(connection: Connection, number: int, points: Sequence[Point]) -> None:
+    """In a sixth of the time; SQLite makes NULL of NaN by itself."""
+    full = len(points) - len(points) % _ROWS
+    many = [(number, *chain(*points[begin : begin + _ROWS])) for begin in range(0, full, _ROWS)]
+    ones = [(number, *point) for point in points[full:]]
+    if many:
+        connection.exec_driver_sql(_INSERT_MANY, many)
+    if ones:
+        connection.exec_driver_sql(_INSERT_ONE, ones)
 
 
 def _delete_points(connection: Connection, ids: Iterable[int]) -> None:

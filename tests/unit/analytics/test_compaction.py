@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -95,6 +96,51 @@ def test_few_points_stay_where_they_are(store):
     store.log(range(10))
     assert store.compactor.compact("exp", least=11).points == 0
     assert store.table.count("exp") == 10
+
+
+def test_of_several_that_would_compact_alone_only_one_does(store, monkeypatch):
+    """The others leave it to the one that is at it, and find nothing to do afterwards."""
+    store.log(range(20))
+    other, told = Compactor(store.root, store.table), []
+    list_segment = MetricTable.list_segment
+
+    def meanwhile(*args, **kwargs):
+        told.append(other.compact_alone("exp"))
+        return list_segment(*args, **kwargs)
+
+    monkeypatch.setattr(MetricTable, "list_segment", meanwhile)
+    assert store.compactor.compact_alone("exp").points == 20
+    assert told == [None]
+    assert other.compact_alone("exp").points == 0
+    store.log([20])
+    assert other.compact_alone("exp", least=2).points == 0
+    assert other.compact_alone("exp").points == 1
+    assert told == [None, None]
+    store.check()
+
+
+def test_a_child_that_is_forked_during_a_compaction_keeps_nobody_from_the_next(store, monkeypatch):
+    """Its copy of the lock's descriptor would hold the lock for as long as it lives."""
+    store.log(range(20))
+    list_segment, (reading, writing) = MetricTable.list_segment, os.pipe()
+    children = []
+
+    def meanwhile(*args, **kwargs):
+        children.append(os.fork())
+        if not children[-1]:
+            os.close(writing)
+            os.read(reading, 1)  # until the parent closes its end
+            os._exit(0)
+        return list_segment(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricTable, "list_segment", meanwhile)
+        store.compactor.compact_alone("exp")
+    store.log([20])
+    assert store.compactor.compact_alone("exp").points == 1
+    os.close(writing)
+    os.close(reading)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0]
 
 
 def test_a_segment_is_plain_parquet_and_sorted(store):
@@ -349,7 +395,7 @@ def test_an_adoption_that_is_overtaken_begins_again(store, monkeypatch):
 
     def overtaken(*args, **kwargs):
         monkeypatch.setattr(MetricTable, "adopt_segment", adopt)
-        assert store.table.list_segment(segment, first_id=points[0][0], last_id=points[-1][0])
+        assert store.table.list_segment(segment, first_id=int(points["id"][0]), last_id=int(points["id"][-1]))
         store.log([80])
         store.compactor.compact("exp")
         return adopt(*args, **kwargs)

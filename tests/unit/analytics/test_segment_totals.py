@@ -15,9 +15,13 @@ from model_checkpoint.analytics.segment import points_table, read_totals
 from model_checkpoint.analytics.segment_totals import decode_totals, encode_totals, totals_of
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.database import MetricTable
-from model_checkpoint.database.metric_table import SeriesKey
+from model_checkpoint.database.metric_table import POINT, SeriesKey
 
 LOSS, VAL = SeriesKey("loss", "train", '{"host":"a"}'), SeriesKey("loss", "val")
+
+
+def hot(points):
+    return np.array(points, dtype=list(POINT))
 
 
 def write(workspace, values, *, key, first=0):
@@ -74,7 +78,7 @@ def test_totals_are_written_as_they_are(values):
     """Every float survives the footer: NaN, infinities, minus zero and the smallest."""
     points = [(n, 1, n, None if math.isnan(value) else value, n, None) for n, value in enumerate(values)]
     with np.errstate(all="ignore"):
-        totals = totals_of(points_table(points, {1: LOSS}))
+        totals = totals_of(points_table(hot(points), {1: LOSS}))
     again = decode_totals(encode_totals(totals))
     assert repr(again) == repr(totals)
     assert repr(again[0].last) == repr(values[-1])
@@ -83,6 +87,6 @@ def test_totals_are_written_as_they_are(values):
 def test_short_series_have_no_totals():
     """They would take more room than the points."""
     points = [(n, n % 2, n // 2, 0.5, n, None) for n in range(199)]
-    assert totals_of(points_table(points, {0: LOSS, 1: VAL})) is None
+    assert totals_of(points_table(hot(points), {0: LOSS, 1: VAL})) is None
     points.append((199, 1, 100, 0.5, 199, None))
-    assert totals_of(points_table(sorted(points, key=lambda point: point[1]), {0: LOSS, 1: VAL})) is not None
+    assert totals_of(points_table(hot(sorted(points, key=lambda point: point[1])), {0: LOSS, 1: VAL})) is not None

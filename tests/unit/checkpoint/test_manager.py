@@ -816,7 +816,7 @@ def test_logged_metrics_reach_the_catalog(open_manager, weight, tmp_path):
     with Catalog.open(tmp_path / "runs") as catalog:
         table = MetricTable(catalog)
         names = {number: key.name for number, key in table.series("exp").items()}
-        points = [(names[series], step, value) for _, series, step, value, *_ in table.points("exp")]
+        points = [(names[series], step, value) for _, series, step, value, *_ in table.points("exp").tolist()]
     assert [(step, value) for name, step, value in points if name == "loss"] == [(s, s / 2) for s in range(5)]
 
 

@@ -28,9 +28,10 @@ def segment(points, name="points-1-2-0123456789abcdef.parquet"):
 
 
 def named(table, experiment="gpt2"):
-    """What the table holds, with series by their keys and without ids."""
+    """What the table holds, with series by their keys, without ids, and with None for NaN."""
     series = table.series(experiment)
-    return [(series[number], *rest) for _, number, *rest in table.points(experiment)]
+    rows = [[None if math.isnan(value) else value for value in row] for row in table.points(experiment).tolist()]
+    return [(series[number], *rest) for _, number, *rest in rows]
 
 
 def test_points_come_back_in_order(table):
@@ -45,6 +46,17 @@ def test_points_come_back_in_order(table):
     ]
     assert table.count("gpt2") == 4
     assert len(table.points("gpt2", limit=2)) == 2
+
+
+@pytest.mark.parametrize("count", [1, 199, 200, 201, 1001])
+def test_however_many_points_are_added_at_once_they_come_back_as_they_were(table, count):
+    """They are inserted two hundred at a time, and the rest one by one."""
+    values = [0.1, math.nan, -math.inf, 0.0, 5e-324, 1.7976931348623157e308]
+    points = [(2**62 + n, values[n % 6], 1_700_000_000_000_000 + n, n / 3 if n % 4 else None) for n in range(count)]
+    table.append("gpt2", {LOSS: points})
+    known = [(step, None if math.isnan(value) else value, *rest) for step, value, *rest in points]
+    assert [tuple(rest) for _, *rest in named(table)] == known
+    assert table.points("gpt2")["id"].tolist() == list(range(1, count + 1))
 
 
 def test_series_are_told_apart_by_name_split_and_tags(table):
@@ -79,7 +91,7 @@ def test_listing_a_segment_deletes_its_points(table):
     assert table.segments("gpt2") == (segment(2),)
     assert table.count("gpt2") == 0
     table.append("gpt2", {LOSS: [(2, 3.0, 0, None)]})
-    assert [point[0] for point in table.points("gpt2")] == [3]
+    assert table.points("gpt2")["id"].tolist() == [3]
 
 
 @pytest.mark.parametrize("points", [1, 3])
@@ -124,7 +136,7 @@ def test_adopting_makes_series_and_keeps_ids_apart(table):
     assert set(table.series("gpt2").values()) == {LOSS, ACCURACY}
     assert table.count("gpt2") == 0
     table.append("gpt2", {LOSS: [(0, 1.0, 0, None)]})
-    assert [point[0] for point in table.points("gpt2")] == [1001]
+    assert table.points("gpt2")["id"].tolist() == [1001]
 
 
 def test_a_rebuilt_catalog_keeps_points_and_segments(catalog, table):
