@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,15 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _WINDOW = 1000
 _SMOOTHING = 0.1
 _MICROSECONDS = 1e-6
+
+
+@functools.cache
+def _weights_by_age() -> Floats:
+    """For how much values count in a moving average, the newest first, as far as it is more than nothing."""
+    import numpy as np
+
+    weights: Floats = _SMOOTHING * np.float64(1 - _SMOOTHING) ** np.arange(8000, dtype=np.float64)
+    return weights[weights > 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +98,9 @@ class RunningAggregate:
         self._finite = total
 
     def _add_to_ema(self, values: Floats) -> None:
-        import numpy as np
-
-        ages = np.arange(values.size - 1, -1, -1)
-        weights = _SMOOTHING * (1 - _SMOOTHING) ** ages
+        weights = _weights_by_age()[: values.size]
         old = (1 - _SMOOTHING) ** values.size
-        self._ema = old * self._ema + float(weights @ values)
+        self._ema = old * self._ema + float(weights @ values[::-1][: weights.size])
         self._ema_weight = old * self._ema_weight + float(weights.sum())
 
     def now(self) -> Aggregate:

@@ -56,6 +56,15 @@ def test_the_moving_average_is_that_of_its_definition(batches):
     assert math.isnan(found) if weight == 0 else found == pytest.approx(average / weight, rel=1e-6, abs=1e-3)
 
 
+def test_the_moving_average_of_many_at_once_is_that_of_the_same_one_by_one():
+    """Of those that are so old that a float has no number for their weight, too."""
+    values = [1e300, *np.random.default_rng(5).normal(1, 0.1, 10_000).tolist()]
+    one_by_one = aggregated([[value] for value in values]).ema
+    assert aggregated([values]).ema == pytest.approx(one_by_one, rel=1e-12)
+    assert aggregated([values[:500], values[500:]]).ema == pytest.approx(one_by_one, rel=1e-12)
+    assert aggregated([values[:500]]).ema == pytest.approx(aggregated([[value] for value in values[:500]]).ema)
+
+
 def test_quantiles_and_rates_are_those_of_the_newest_thousand():
     """Older values do not count for them; two steps a second are two steps a second."""
     found = aggregated([[1e9] * 500, list(range(700)), list(range(700, 1000))])
