@@ -89,11 +89,18 @@ class RunningAggregate:
             self._add_to_ema(finite)
 
     def _add_moments(self, values: Floats) -> None:
-        """Join mean and sum of squares of two samples (Chan, Golub & LeVeque, 1983, equations 2.1)."""
+        """Join mean and sum of squares of two samples (Chan, Golub & LeVeque, 1983, equations 2.1).
+
+        What is too large for a float becomes infinite, or NaN.
+        """
+        import numpy as np
+
         self._min, self._max = min(self._min, float(values.min())), max(self._max, float(values.max()))
-        count, mean = values.size, float(values.mean())
+        with np.errstate(over="ignore", invalid="ignore"):
+            count, mean = values.size, float(values.mean())
+            squares = float(((values - mean) ** 2).sum())
         total, apart = self._finite + count, mean - self._mean
-        self._squares += float(((values - mean) ** 2).sum()) + apart**2 * self._finite * count / total
+        self._squares += squares + apart * apart * self._finite * count / total
         self._mean += apart * count / total
         self._finite = total
 
@@ -128,7 +135,8 @@ class RunningAggregate:
 
         values = np.array([point[1] for point in self._recent])
         finite = values[np.isfinite(values)]
-        found = np.quantile(finite, QUANTILES) if finite.size else [math.nan] * len(QUANTILES)
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = np.quantile(finite, QUANTILES) if finite.size else [math.nan] * len(QUANTILES)
         return MappingProxyType(dict(zip(QUANTILES, map(float, found), strict=True)))
 
     def _rates(self) -> tuple[float, float]:

@@ -58,11 +58,22 @@ def test_the_moving_average_is_that_of_its_definition(batches):
 
 def test_the_moving_average_of_many_at_once_is_that_of_the_same_one_by_one():
     """Of those that are so old that a float has no number for their weight, too."""
-    values = [1e300, *np.random.default_rng(5).normal(1, 0.1, 10_000).tolist()]
+    values = [1e150, *np.random.default_rng(5).normal(1, 0.1, 10_000).tolist()]
     one_by_one = aggregated([[value] for value in values]).ema
     assert aggregated([values]).ema == pytest.approx(one_by_one, rel=1e-12)
     assert aggregated([values[:500], values[500:]]).ema == pytest.approx(one_by_one, rel=1e-12)
     assert aggregated([values[:500]]).ema == pytest.approx(aggregated([[value] for value in values[:500]]).ema)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_series_that_explodes_has_figures_until_they_are_no_floats():
+    """Its squares are infinite before it is: the thread that writes it must not stumble over that."""
+    for values in ([1.0, 1e200], [1.7e308, -1.7e308, 1.7e308], [1.0, -1e300, math.inf]):
+        for batches in ([values], [[value] for value in values]):
+            found = aggregated(batches)
+            assert found.count == len(values)
+            assert found.max == max(value for value in values if value < math.inf)
+            assert not found.std < 1e199
 
 
 def test_quantiles_and_rates_are_those_of_the_newest_thousand():
