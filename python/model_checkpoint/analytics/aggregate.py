@@ -90,7 +90,7 @@ class RunningAggregate:
         self._min, self._max = min(self._min, float(values.min())), max(self._max, float(values.max()))
         count, mean = values.size, float(values.mean())
         total, apart = self._finite + count, mean - self._mean
-        self._squares += float(((values - mean) ** 2).sum()) + apart**2 * self._finite * count / total
+        self._squares += float(((values - mean) ** 2).sum()) + apart * apart * self._finite * count / total
         self._mean += apart * count / total
         self._finite = total
 

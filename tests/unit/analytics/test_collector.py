@@ -10,8 +10,8 @@ import time
 import pytest
 import torch
 
-from model_checkpoint.analytics.aggregate import RunningAggregate
 from model_checkpoint.analytics import collector as collectors
+from model_checkpoint.analytics.aggregate import RunningAggregate
 from model_checkpoint.analytics.collector import MetricsCollector
 from model_checkpoint.database.metric_table import SeriesKey
 from model_checkpoint.errors import (
