@@ -42,7 +42,8 @@ class Aggregate:
         last_step: Its step.
         min: The least.
         max: The greatest.
-        mean: The mean.
+        mean: The mean. It, the deviation and the average are infinite or NaN where sums or squares of values exceed
+            what a float holds (1.8e308).
         std: The standard deviation of the sample (divided by ``n - 1``).
         ema: The exponential moving average: each value counts for 0.1, and its age takes a tenth of that off with
             each later value. Corrected for its start at zero, as in Adam (Kingma & Ba, 2015, section 3).
@@ -80,6 +81,12 @@ class RunningAggregate:
         """Add points in the order in which they were logged."""
         import numpy as np
 
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._add(points)
+
+    def _add(self, points: Sequence[Point]) -> None:
+        import numpy as np
+
         self._count += len(points)
         self._recent = [*self._recent, *points[-_WINDOW:]][-_WINDOW:]
         values = np.array([point[1] for point in points], dtype=np.float64)
@@ -89,18 +96,11 @@ class RunningAggregate:
             self._add_to_ema(finite)
 
     def _add_moments(self, values: Floats) -> None:
-        """Join mean and sum of squares of two samples (Chan, Golub & LeVeque, 1983, equations 2.1).
-
-        What is too large for a float becomes infinite, or NaN.
-        """
-        import numpy as np
-
+        """Join mean and sum of squares of two samples (Chan, Golub & LeVeque, 1983, equations 2.1)."""
         self._min, self._max = min(self._min, float(values.min())), max(self._max, float(values.max()))
-        with np.errstate(over="ignore", invalid="ignore"):
-            count, mean = values.size, float(values.mean())
-            squares = float(((values - mean) ** 2).sum())
+        count, mean = values.size, float(values.mean())
         total, apart = self._finite + count, mean - self._mean
-        self._squares += squares + apart * apart * self._finite * count / total
+        self._squares += float(((values - mean) ** 2).sum()) + apart * apart * self._finite * count / total
         self._mean += apart * count / total
         self._finite = total
 
