@@ -151,13 +151,17 @@ class Trash:
             with storage_errors("cannot restore the checkpoint", target):
                 _native.rename_noreplace(entry.checkpoint, target)
         except OSError as error:
-            if not is_present(target):
-                raise
-            if is_present(entry.checkpoint):
+            is_waiting = is_present(entry.checkpoint)
+            if is_waiting and is_present(target):
                 raise CheckpointExistsError(f"{target} exists; checkpoints are never replaced") from error
+            if is_waiting:
+                raise
+            if not is_present(target):
+                raise CheckpointNotFoundError(f"{entry.path} is not in the trash any more", ref=entry.id) from error
             # It took place nevertheless: a network file system may apply a rename and then lose the answer.
         sync_directory(os.path.dirname(target))
-        sync_directory(entry.directory)
+        with _unless_purged():
+            sync_directory(entry.directory)
         remove_tree(entry.directory)
 
     def entries(self) -> tuple[TrashEntry, ...]:
@@ -216,7 +220,8 @@ class Trash:
             if is_present(entry.checkpoint):
                 raise
             raise CheckpointNotFoundError(f"{entry.path} is not in the trash any more", ref=entry.id) from error
-        self._finish(doomed)
+        if not self._finish(doomed):
+            raise CheckpointNotFoundError(f"{entry.path} was restored just now", ref=entry.id)
 
     def purge_expired(self, now: datetime | None = None) -> tuple[TrashEntry, ...]:
         """Delete for good what has expired and nobody reads; returns it. What cannot be read now waits.
@@ -249,19 +254,30 @@ class Trash:
                 done.append(directory)
         return tuple(done)
 
-    def _finish(self, doomed: str) -> None:
-        """Delete all that is left of an entry, its record last."""
+    def _finish(self, doomed: str) -> bool:
+        """Delete all that is left of an entry, its record last; whether that was a checkpoint, or part of one."""
         try:
             entry = _try_read(doomed)
         except StorageError:  # it may never be readable again, and shall not keep the store from being opened
             entry = None
         self._settle(doomed, entry)
-        if entry is not None:
-            if is_directory(entry.checkpoint, follow=False):
-                remove_tree(entry.checkpoint)
-            if not is_present(os.path.join(self._root, entry.path)):  # else somebody has just restored it
+        is_gone = entry is None or is_directory(entry.checkpoint, follow=False) or not self._is_elsewhere(entry)
+        if entry is not None and is_gone:
+            remove_tree(entry.checkpoint)
+            if not is_present(os.path.join(self._root, entry.path)):  # else somebody has put a copy there
                 self._forget(entry)
         remove_tree(doomed)
+        return is_gone
+
+    def _is_elsewhere(self, entry: TrashEntry) -> bool:
+        """Whether somebody has restored a checkpoint from an entry just before it was to be deleted for good.
+
+        It may be in the trash again by now, with all that was said of it.
+        """
+        if is_present(os.path.join(self._root, entry.path)):
+            return True
+        others, failures = self._look_through()
+        return bool(failures) or any(other.id == entry.id for other in others)
 
     def settle(self) -> None:
         """Make durable what the trash holds: whoever moved it there, or out of it, may have been killed before.
