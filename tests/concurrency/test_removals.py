@@ -1,8 +1,4 @@
-"""Removals and restorations, with another process at work exactly in between.
-
-The other one is a workspace of its own, which waits for locks hardly at all: what would wait is not done, and the test
-goes on. Whether it may be done there is not what is tested, only that all is right afterwards.
-"""
+"""Removals and restorations, with another process at work exactly in between."""
 
 from __future__ import annotations
 
@@ -12,42 +8,20 @@ import threading
 from datetime import timedelta
 
 import pytest
-import torch
 
 import model_checkpoint as mc
 from model_checkpoint import _native
 from model_checkpoint.checkpoint.cleaning import Janitor
 from model_checkpoint.checkpoint.keep import Keep
 from model_checkpoint.checkpoint.remarks import Remarks
-from model_checkpoint.checkpoint.workspace import Workspace
-from model_checkpoint.database import Catalog
-from model_checkpoint.errors import CatalogBusyError, CheckpointError
+from model_checkpoint.errors import CheckpointError
 from model_checkpoint.storage import trash
-from model_checkpoint.storage.store import Store
 from model_checkpoint.utils import real_path
+from tests.harness.meanwhile import agreed, locks_of_others, meanwhile
 
 pytestmark = pytest.mark.concurrency
 
-EVERY = tuple(mc.CheckpointState)
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def workspace(tmp_path):
-    with mc.CheckpointManager(tmp_path / "runs", experiment="exp", monitor="loss") as ckpts:
-        ckpts.track(weight=torch.zeros(10))
-        for step in range(3):
-            ckpts.save(step, metrics={"loss": 1.0})
-    with Workspace.open(tmp_path / "runs") as opened:
-        yield opened
-
-
-@pytest.fixture
-def other(workspace):
-    """Another process on the same store."""
-    root = workspace.store.root
-    with Workspace(Store(root), Catalog.open(root, busy_timeout=0.01)) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -56,37 +30,8 @@ def victim(workspace):
     return workspace.catalog.list("exp")[-1]
 
 
-@contextlib.contextmanager
-def locks_of_others():
-    """What another process is kept from by a lock, it does not do."""
-    with contextlib.suppress(CatalogBusyError):
-        yield
-
-
-def meanwhile(monkeypatch, owner, name, *, before=None, after=None):
-    """Let something happen before or after each call of a function."""
-    original = getattr(owner, name)
-
-    def called(*arguments, **named):
-        if before is not None:
-            before()
-        result = original(*arguments, **named)
-        if after is not None:
-            after()
-        return result
-
-    monkeypatch.setattr(owner, name, called)
-
-
 def janitor_of(workspace, trash_for=DAY):
     return Janitor(workspace, lambda _: None, trash_for)
-
-
-def agree(workspace):
-    """What the catalog says, which is what the files say."""
-    listed = {info.id: info for info in workspace.catalog.list(states=EVERY)}
-    assert listed == {info.id: info for info in workspace.store.scan().checkpoints}
-    return listed
 
 
 # --- a removal, and somebody who compares catalog and files -----------------------------------------------------------
@@ -104,7 +49,7 @@ def test_who_reconciles_in_the_middle_of_a_removal_takes_nothing_for_lost(worksp
     meanwhile(monkeypatch, workspace.store, "delete", before=look, after=look)
     janitor_of(workspace).remove(victim, "test")
     assert states == [mc.CheckpointState.TRASHED] * 2
-    assert agree(workspace)[victim.id].state is mc.CheckpointState.TRASHED
+    assert agreed(workspace)[victim.id].state is mc.CheckpointState.TRASHED
 
 
 def test_what_is_taken_back_and_pinned_while_it_is_being_removed_stays(workspace, other, victim, monkeypatch):
@@ -119,7 +64,7 @@ def test_what_is_taken_back_and_pinned_while_it_is_being_removed_stays(workspace
     meanwhile(monkeypatch, janitor, "_doom", after=take_back_and_pin)
     with pytest.raises(mc.CheckpointInUseError):
         janitor.remove(victim, "test")
-    assert agree(workspace)[victim.id] == pinned[0]
+    assert agreed(workspace)[victim.id] == pinned[0]
     assert pinned[0].pinned
 
 
@@ -174,7 +119,7 @@ def test_two_removers_of_one_checkpoint_do_not_bring_it_back(workspace, other, v
     meanwhile(monkeypatch, _native, "rename_noreplace", before=remove_too)
     janitor_of(workspace).remove(victim, "test")
     assert states == [mc.CheckpointState.TRASHED]
-    assert agree(workspace)[victim.id].state is mc.CheckpointState.TRASHED
+    assert agreed(workspace)[victim.id].state is mc.CheckpointState.TRASHED
     with pytest.raises(mc.CheckpointNotFoundError):
         second.remove(victim, "test")
 
@@ -193,9 +138,9 @@ def test_what_a_killed_remover_left_in_the_trash_is_not_lost_but_can_be_restored
     workspace.store.delete(victim, keep=DAY)
     workspace.catalog.set_state(victim.id, known)
     workspace.reconcile("exp")
-    assert agree(workspace)[victim.id].state is mc.CheckpointState.TRASHED
+    assert agreed(workspace)[victim.id].state is mc.CheckpointState.TRASHED
     assert janitor_of(workspace).restore(victim.id) == victim
-    assert agree(workspace)[victim.id] == victim
+    assert agreed(workspace)[victim.id] == victim
 
 
 # --- a restoration ----------------------------------------------------------------------------------------------------
@@ -211,7 +156,7 @@ def test_who_reconciles_in_the_middle_of_a_restoration_changes_nothing(workspace
 
     meanwhile(monkeypatch, _native, "rename_noreplace", before=look, after=look)
     assert janitor_of(workspace).restore(victim.id) == victim
-    assert agree(workspace)[victim.id] == victim
+    assert agreed(workspace)[victim.id] == victim
 
 
 def test_a_restoration_and_a_removal_in_its_middle_agree(workspace, other, victim, monkeypatch):
@@ -226,7 +171,7 @@ def test_a_restoration_and_a_removal_in_its_middle_agree(workspace, other, victi
     meanwhile(monkeypatch, _native, "rename_noreplace", after=remove_again)
     with contextlib.suppress(mc.CheckpointNotFoundError):
         janitor_of(workspace).restore(victim.id)
-    agree(workspace)
+    agreed(workspace)
 
 
 # --- the end of what is in the trash ----------------------------------------------------------------------------------
@@ -266,7 +211,7 @@ def test_what_is_restored_while_it_is_deleted_for_good_stays_in_the_catalog(work
         purged.set()
         thread.join()
     assert restored == [expired]
-    assert agree(workspace)[expired.id] == expired
+    assert agreed(workspace)[expired.id] == expired
 
 
 def test_what_was_said_of_a_checkpoint_outlives_an_entry_that_it_has_left(workspace, other, expired, monkeypatch):
@@ -292,4 +237,4 @@ def test_who_restores_what_has_just_been_deleted_for_good_is_told(workspace, oth
     with pytest.raises(mc.CheckpointNotFoundError):
         janitor_of(workspace).restore(expired.id)
     workspace.reconcile("exp")
-    assert expired.id not in agree(workspace)
+    assert expired.id not in agreed(workspace)
