@@ -13,6 +13,7 @@ something that could be restored. ``trash.json`` goes last: it tells `recover` w
 from __future__ import annotations
 
 import contextlib
+import enum
 import errno
 import os
 import time
@@ -45,7 +46,7 @@ from model_checkpoint.utils.clock import format_rfc3339, parse_rfc3339, utc_now
 from model_checkpoint.utils.presence import is_directory, is_present
 from model_checkpoint.utils.storage_errors import storage_errors
 
-__all__ = ["Trash", "TrashEntry"]
+__all__ = ["Remains", "Trash", "TrashEntry"]
 
 _RECORD = "trash.json"
 _LIMIT = 1024 * 1024
@@ -78,6 +79,17 @@ class TrashEntry:
     def checkpoint(self) -> str:
         """The checkpoint's directory, in the trash."""
         return os.path.join(self.directory, parse_checkpoint_path(self.path)[1])
+
+
+class Remains(enum.Enum):
+    """What is in the trash and cannot be restored."""
+
+    INTERRUPTED = "interrupted"
+    """A deletion for good is under way, or was interrupted; `Trash.recover` finishes it."""
+    EMPTY = "empty"
+    """An entry has been without a checkpoint for long; `Trash.recover` removes it."""
+    UNRECORDED = "unrecorded"
+    """Something lies there without a record that says what and whose; nobody touches it."""
 
 
 class Trash:
@@ -174,6 +186,15 @@ class Trash:
         if failures:
             raise failures[0]
         return found
+
+    def remains(self) -> tuple[tuple[str, Remains], ...]:
+        """Directories in the trash that hold nothing to restore, except those of removals under way.
+
+        Raises:
+            StorageError: One cannot be read.
+        """
+        directories = [os.path.join(self.directory, name) for name in self._names()]
+        return tuple((path, kind) for path in directories if (kind := _remains_of(path)) is not None)
 
     def _look_through(self) -> tuple[tuple[TrashEntry, ...], list[StorageError]]:
         """What can be restored, oldest deletion first, and why other entries cannot be read."""
@@ -327,6 +348,20 @@ def _unread(directory: str) -> contextlib.AbstractContextManager[None]:
     if is_present(os.path.join(directory, MANIFEST_NAME)):
         return owned_alone(directory)
     return contextlib.nullcontext()
+
+
+def _remains_of(directory: str) -> Remains | None:
+    if directory.endswith(_DELETING):
+        return Remains.INTERRUPTED
+    if _is_abandoned(directory):
+        return Remains.EMPTY
+    return Remains.UNRECORDED if _try_read(directory) is None and _has_directory(directory) else None
+
+
+def _has_directory(directory: str) -> bool:
+    with storage_errors("cannot list", directory), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return any(is_directory for _, is_directory in real_path.entries(directory))
+    return False
 
 
 def _is_abandoned(directory: str) -> bool:
