@@ -300,7 +300,7 @@ print(time.perf_counter() - began)
 
 
 def ask_best(selector: BestModelSelector, listing: Listing) -> Selection:
-    return selector.best(Candidates.of_columns(listing.columns("gpt2", selector.metrics)))
+    return selector.best(Candidates.of_catalog(listing, "gpt2", selector.metrics))
 
 
 def measure_best(directory: str, checkpoints: int = 16_000) -> list[Target]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +12,8 @@ from typing import Any
 import pytest
 
 from model_checkpoint.analytics.report.html import render_html
+from model_checkpoint.monitoring.stages import STAGES
+from model_checkpoint.monitoring.timing import OperationTiming
 from tests.harness import sample_page
 from tests.harness.browser import NoBrowserError, browser
 
@@ -175,14 +179,77 @@ def test_a_store_without_anything_says_so(visit):
 
 
 def test_many_experiments_are_a_few_colours_and_grey(visit):
-    """The best eight stand out; the legend folds the others."""
+    """The best eight stand out; the legend folds the others, and leaves out what all names begin with."""
     with visit(sample_page.many_page()) as opened:
         assert opened.count("figure path.line") == 2 * 50
         assert opened.count("figure path.line.others") == 2 * 42
-        assert opened.page.get_by_role("button").nth(7).inner_text() == "sweep-of-learni\u2026-name-07-seed1"
+        assert opened.page.get_by_role("button").nth(7).inner_text() == "\u2026tes-with-a-long-name-07-seed1"
         assert opened.page.locator("summary").inner_text() == "and 34 more, in grey"
         opened.page.locator("figure.curve svg.chart").first.hover(position={"x": 100, "y": 20})
         assert "and 42 more" in opened.page.locator(".readout:visible").inner_text()
+
+
+OUTSIDE = """() => [...document.querySelectorAll('figure.curve svg.chart')].flatMap((chart) => {
+    const box = chart.getBoundingClientRect();
+    return [...chart.querySelectorAll('.symbol, .rug')].map((one) => one.getBoundingClientRect())
+        .filter((one) => one.right > box.right || one.left < box.left || one.top < box.top || one.bottom > box.bottom);
+}).length"""
+
+
+def test_checkpoints_beyond_the_curve_are_in_the_chart(visit):
+    """Of steps that logged nothing, or of values that no line has: they were drawn beside the frame."""
+    far = [
+        sample_page.checkpoint(0, 400, metrics={"loss": 9.0}),
+        sample_page.checkpoint(0, 500, metrics={"loss": -3.0}),
+        sample_page.checkpoint(0, 600, metrics={}),
+    ]
+    with visit(sample_page.page([sample_page.experiment("exp0")], [sample_page.curve(0)], far)) as opened:
+        assert opened.count("figure.curve .symbol") == 2
+        assert opened.count("figure.curve .rug") == 1
+        assert opened.page.evaluate(OUTSIDE) == 0
+        opened.page.get_by_label("Checkpoints and marks").uncheck()
+        opened.draw_all()
+        assert opened.count("figure.curve .symbol, figure.curve .rug") == 0
+
+
+LOOKS = """() => [...document.querySelectorAll('.timing')].map((kind) => Object.fromEntries(
+    [...kind.querySelectorAll('.stages li')].map((item) => [item.querySelector('.name').textContent,
+        getComputedStyle(item.querySelector('.swatch')).background])))"""
+
+
+def test_a_stage_looks_the_same_wherever_it_is(visit):
+    """In saves and in loads; no two of them look alike, and what is in no stage is in the legend too."""
+    seconds = dict.fromkeys(STAGES, 0.1)
+    made = sample_page.usual_page()
+    operations = [
+        OperationTiming("save", "exp0", "exp0:1-1f3a9c2e", 1, sample_page.NOON, 2.0, 0.1, 1_000_000, seconds),
+        OperationTiming("load", None, None, None, sample_page.NOON, 1.0, None, 1, {"read": 0.5, "memory": 0.004}),
+    ]
+    with visit(dataclasses.replace(made, operations=tuple(operations))) as opened:
+        save, load = opened.page.evaluate(LOOKS)
+        assert load.items() <= save.items()
+        stages = [save[stage] for stage in STAGES]
+        assert len(set(stages)) == len(STAGES)
+        assert opened.page.locator(".timing .stages li", has_text="other").count() == 2
+        assert opened.page.locator(".timing .stages li", has_text="memory").last.inner_text().endswith("< 1 %")
+        assert opened.page.locator(".operation .label").first.inner_text() == "exp0\nstep 1"
+
+
+def test_values_over_powers_of_ten_are_on_a_log_scale(visit):
+    """In a trade-off: on a linear axis all but the largest lie on top of each other."""
+    points = [
+        sample_page.checkpoint(0, step, metrics={"loss": 1 / (step + 1), "latency_ms": 0.01 * 10**step})
+        for step in range(4)
+    ]
+    with visit(sample_page.page([sample_page.experiment("exp0")], [sample_page.curve(0)], points)) as opened:
+        text = opened.page.locator("#trade-offs svg.chart").text_content()
+        assert "latency_ms, less is better (log scale)" in text
+        assert "loss, less is better" in text
+        places = opened.page.evaluate(
+            "[...document.querySelectorAll('#trade-offs .symbol')].map((one) => one.getBoundingClientRect().x)"
+        )
+        gaps = [after - before for before, after in itertools.pairwise(places)]
+        assert max(gaps) - min(gaps) < 2
 
 
 def test_printing_draws_what_was_not_seen_yet(visit):

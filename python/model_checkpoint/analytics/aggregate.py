@@ -32,7 +32,8 @@ class Aggregate:
         last_step: Its step.
         min: The least.
         max: The greatest.
-        mean: The mean.
+        mean: The mean. It, the deviation and the average are infinite or NaN where sums or squares of values exceed
+            what a float holds (1.8e308).
         std: The standard deviation of the sample (divided by ``n - 1``).
         ema: The exponential moving average: each value counts for 0.1, and its age takes a tenth of that off with
             each later value. Corrected for its start at zero, as in Adam (Kingma & Ba, 2015, section 3).
@@ -70,6 +71,12 @@ class RunningAggregate:
         """Add points in the order in which they were logged."""
         import numpy as np
 
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._add(points)
+
+    def _add(self, points: Sequence[Point]) -> None:
+        import numpy as np
+
         self._count += len(points)
         self._recent = [*self._recent, *points[-_WINDOW:]][-_WINDOW:]
         values = np.array([point[1] for point in points], dtype=np.float64)
@@ -83,7 +90,7 @@ class RunningAggregate:
         self._min, self._max = min(self._min, float(values.min())), max(self._max, float(values.max()))
         count, mean = values.size, float(values.mean())
         total, apart = self._finite + count, mean - self._mean
-        self._squares += float(((values - mean) ** 2).sum()) + apart**2 * self._finite * count / total
+        self._squares += float(((values - mean) ** 2).sum()) + apart * apart * self._finite * count / total
         self._mean += apart * count / total
         self._finite = total
 
@@ -121,7 +128,8 @@ class RunningAggregate:
 
         values = np.array([point[1] for point in self._recent])
         finite = values[np.isfinite(values)]
-        found = np.quantile(finite, QUANTILES) if finite.size else [math.nan] * len(QUANTILES)
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = np.quantile(finite, QUANTILES) if finite.size else [math.nan] * len(QUANTILES)
         return MappingProxyType(dict(zip(QUANTILES, map(float, found), strict=True)))
 
     def _rates(self) -> tuple[float, float]:

@@ -141,12 +141,12 @@ class BestModelSelector:
         return tuple(self._leaders(candidates))
 
     def _leaders(self, candidates: Candidates) -> Iterator[Selection]:
-        leader = ""
+        leader = None
         for count in range(1, len(candidates) + 1):
             first = candidates.until(count)
             order = self.order(first)
-            if len(order) and first.ids[order[0]] != leader:
-                leader = first.ids[order[0]]
+            if len(order) and order[0] != leader:
+                leader = order[0]
                 yield from self._selections(first, order, limit=1)
 
     def _columns(self, checkpoints: Iterable[CheckpointInfo] | Candidates) -> Candidates:
@@ -164,18 +164,23 @@ class BestModelSelector:
         return self.criterion.order(candidates, self.allowed(candidates))
 
     def _selections(self, candidates: Candidates, order: Indices, limit: int | None) -> tuple[Selection, ...]:
+        seqs = candidates.seqs[order[:limit]].tolist()
+        known = candidates.identify(seqs)
+        if len(known) < len(seqs):  # some were removed since their values were read
+            is_gone = np.isin(candidates.seqs[order], [seq for seq in seqs if seq not in known])
+            return self._selections(candidates, order[~is_gone], limit)
         why = self.criterion.reasons(candidates, order)
         suffix = f" (with {' and '.join(map(str, self.where))})" if self.where else ""
         return tuple(
             Selection(
-                id=candidates.ids[index],
-                step=int(candidates.steps[index]),
-                seq=int(candidates.seqs[index]),
+                id=known[seq][0],
+                step=known[seq][1],
+                seq=seq,
                 place=place + 1,
                 values=MappingProxyType({name: float(candidates.values[name][index]) for name in self.metrics}),
                 why=why(place) + suffix,
             )
-            for place, index in enumerate(order[:limit].tolist())
+            for place, (seq, index) in enumerate(zip(seqs, order[:limit].tolist(), strict=True))
         )
 
     def _nobody(self, candidates: Candidates) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_checkpoint.analytics.curve import Floats
-from model_checkpoint.database.records import MetricColumns
+from model_checkpoint.database.lookup import COMMITTED, Lookup
 from model_checkpoint.errors import MetricNotFoundError
-from model_checkpoint.types import CheckpointInfo
+from model_checkpoint.types import CheckpointInfo, CheckpointState
 
 if TYPE_CHECKING:
     from typing import Any
@@ -21,54 +22,58 @@ __all__ = ["Candidates", "Indices"]
 
 Indices = NDArray[np.int64]
 
+Identify = Callable[[Sequence[int]], Mapping[int, tuple[str, int]]]
+"""Id and training step of checkpoints, by their places in the commit order; those that are gone are left out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """Checkpoints in commit order, the same place in every column being the same checkpoint.
 
     Attributes:
-        ids: Their ids.
-        steps: Their training steps.
-        seqs: Their places in the commit order.
+        seqs: Their places in the commit order of the store, which tell them apart.
         values: By name of a metric, the value of each; NaN where one has none.
+        identify: Who they are. A catalog is asked for no more than was chosen, which is much less work.
     """
 
-    ids: Sequence[str]
-    steps: Indices
     seqs: Indices
     values: Mapping[str, Floats]
+    identify: Identify
 
     @classmethod
     def of(cls, checkpoints: Iterable[CheckpointInfo], names: Iterable[str]) -> Self:
         """Columns of checkpoints."""
         ordered = sorted(checkpoints, key=lambda checkpoint: checkpoint.seq)
-        columns = {name: [c.metrics.get(name) for c in ordered] for name in names}
-        places = [c.id for c in ordered], [c.step for c in ordered], [c.seq for c in ordered]
-        return cls.of_columns(MetricColumns(*places, columns))
+        wanted = tuple(names)
+        return cls.of_rows([(c.id, c.step, c.seq, *map(c.metrics.get, wanted)) for c in ordered], wanted)
 
     @classmethod
-    def of_columns(cls, columns: MetricColumns) -> Self:
-        """What the catalog has: `Lookup.columns`."""
-        return cls(
-            columns.ids,
-            np.array(columns.steps, dtype=np.int64),
-            np.array(columns.seqs, dtype=np.int64),
-            {name: np.array(values, dtype=np.float64) for name, values in columns.values.items()},
-        )
+    def of_catalog(
+        cls,
+        catalog: Lookup,
+        experiment: str,
+        names: Sequence[str],
+        *,
+        states: Sequence[CheckpointState] = COMMITTED,
+    ) -> Self:
+        """The checkpoints of an experiment, as of now."""
+        columns = catalog.columns(experiment, names, states=states)
+        return cls._of(columns.seqs, columns.values, partial(catalog.identities, experiment))
 
     @classmethod
     def of_rows(cls, rows: Sequence[Sequence[Any]], names: Sequence[str]) -> Self:
         """Rows of id, step, seq, and the values of the names; None is NaN."""
-        ids, steps, seqs, *values = zip(*rows, strict=True) if rows else ((),) * (3 + len(names))
-        return cls(
-            ids,
-            np.array(steps, dtype=np.int64),
-            np.array(seqs, dtype=np.int64),
-            {name: np.array(column, dtype=np.float64) for name, column in zip(names, values, strict=True)},
-        )
+        ids, steps, seqs, *columns = zip(*rows, strict=True) if rows else ((),) * (3 + len(names))
+        known = dict(zip(seqs, zip(ids, steps, strict=True), strict=True))
+        return cls._of(seqs, dict(zip(names, columns, strict=True)), lambda wanted: {seq: known[seq] for seq in wanted})
+
+    @classmethod
+    def _of(cls, seqs: Sequence[int], values: Mapping[str, Sequence[float | None]], identify: Identify) -> Self:
+        columns = {name: np.array(column, dtype=np.float64) for name, column in values.items()}
+        return cls(np.array(seqs, dtype=np.int64), columns, identify)
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.seqs)
 
     def column(self, name: str) -> Floats:
         """The values of a metric.
@@ -94,9 +99,9 @@ class Candidates:
     def backwards(self) -> Candidates:
         """The last one first, and commits in that order, too."""
         values = {name: column[::-1] for name, column in self.values.items()}
-        return Candidates(self.ids[::-1], self.steps[::-1], self.seqs, values)
+        return Candidates(self.seqs, values, self.identify)
 
     def until(self, count: int) -> Candidates:
         """The first ``count`` of them."""
         values = {name: column[:count] for name, column in self.values.items()}
-        return Candidates(self.ids[:count], self.steps[:count], self.seqs[:count], values)
+        return Candidates(self.seqs[:count], values, self.identify)

@@ -236,13 +236,19 @@ class MetricsCollector:
             for name, value in values.items():
                 drained[name, split, tags].append((step, value, microseconds, epoch))
         for names, points in drained.items():
-            key = SeriesKey(*names)
-            self._pending.setdefault(key, []).extend(points)
-            self._aggregates.setdefault(key, RunningAggregate()).add(points)
+            self._pending.setdefault(SeriesKey(*names), []).extend(points)
+        for names, points in drained.items():
+            self._aggregates.setdefault(SeriesKey(*names), RunningAggregate()).add(points)
 
 
 def _plain(values: Mapping[Any, Any]) -> Mapping[str, Any]:
-    """The values, with names that are names."""
+    """The values, with names that are names.
+
+    Raises:
+        ConfigurationError: There are others.
+    """
+    if type(values) is not dict and not isinstance(values, Mapping):  # the first is the quicker question
+        raise ConfigurationError(f"values are numbers by name, not {values!a:.40}")
     for name in values:
         if type(name) is not str or not name:
             return as_metrics(values)

@@ -359,9 +359,12 @@ class Custom(Criterion):
         return why
 
     def _scores(self, candidates: Candidates, places: Indices) -> list[float]:
-        """What the function says of each of these places; a list is read much faster than an array's elements are."""
-        columns = [candidates.column(name)[places].tolist() for name in self.names]
-        return [float(self.score(dict(zip(self.names, values, strict=True)))) for values in zip(*columns, strict=True)]
+        """What the function says of each of these places; column by column is the fastest way to so many dicts."""
+        metrics: list[dict[str, float]] = [{} for _ in places]
+        for name in self.names:
+            for own, value in zip(metrics, candidates.column(name)[places].tolist(), strict=True):
+                own[name] = value
+        return [float(self.score(own)) for own in metrics]
 
 
 def _sorted(candidates: Candidates, chosen: Chosen, losses: Floats) -> Indices:

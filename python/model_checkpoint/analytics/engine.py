@@ -7,21 +7,20 @@ network, no extension.
 from __future__ import annotations
 
 import os
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from model_checkpoint.analytics.numbers import has_utf8
 from model_checkpoint.analytics.segment import COLUMNS, points_table, read_totals
 from model_checkpoint.analytics.segment_check import DamagedSegment, find_damaged
 from model_checkpoint.analytics.segment_totals import JOINED_TOTALS, totals_table
+from model_checkpoint.analytics.statement import FailedError, Limits, answer, translated
 from model_checkpoint.database.base_connection import BaseDatabaseConnection
 from model_checkpoint.database.metric_table import MetricTable
 from model_checkpoint.database.records import SegmentInfo
-from model_checkpoint.errors import CheckpointError, ConfigurationError, DamageWarning, QueryError, StorageError
+from model_checkpoint.errors import ConfigurationError, DamageWarning, StorageError
 from model_checkpoint.monitoring.span import spanned
 from model_checkpoint.utils.optional_import import require
 
@@ -40,25 +39,8 @@ _SETTINGS = {
     "python_enable_replacements": False,  # a name that is no table is not looked for among Python's variables
     "temp_directory": "",  # what does not fit into memory is not written into whatever directory this process is in
 }
-_BATCH_ROWS = 100_000
 _ATTEMPTS = 10
 """Segments may be merged into others after the catalog was asked which there are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a question may take.
-
-    DuckDB looks at the clock between batches of rows, and counts what operators keep: a single value, as that of
-    ``repeat('x', 1000000000)``, is made in one go. `mckpt query`, a process of its own, has limits for that, too.
-
-    Attributes:
-        seconds: How long.
-        memory_bytes: How much memory, and as much again for the answer.
-    """
-
-    seconds: float = 60.0
-    memory_bytes: int = 2 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +86,7 @@ class Engine:
         steps: tuple[int, int] | None = None,
         tables: dict[str, pa.Table] | None = None,
         views: Sequence[str] = (),
-        limits: Limits = Limits(),
+        limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> pa.Table:
         """Run one ``SELECT`` over a table ``points`` (experiment and `COLUMNS`), and further tables.
 
@@ -127,12 +109,12 @@ class Engine:
         """
 
         def ask(sources: _Sources) -> pa.Table:
-            with _translated(limits), self._connected(sources, limits) as connection:
+            with translated(limits), self._connected(sources, limits) as connection:
                 for name, table in (tables or {}).items():
                     connection.register(name, table)
                 for view in views:
                     connection.execute(view)
-                return _answer(connection, sql, parameters, limits)
+                return answer(connection, sql, parameters, limits)
 
         return self._settled(ask, experiments, steps)
 
@@ -152,9 +134,9 @@ class Engine:
             others = tuple(segment for segment, totals in known if totals is None)
             joined = totals_table([one for _, totals in known if totals is not None for one in totals])
             limits = Limits()
-            with _translated(limits), self._connected(_Sources(sources.hot, others), limits) as connection:
+            with translated(limits), self._connected(_Sources(sources.hot, others), limits) as connection:
                 connection.register("totals", joined)
-                return _answer(connection, JOINED_TOTALS, (), limits)
+                return answer(connection, JOINED_TOTALS, (), limits)
 
         return self._settled(ask, [experiment])
 
@@ -169,11 +151,11 @@ class Engine:
             sources = self._sources(experiments, steps)
             try:
                 return ask(sources)
-            except (_FailedError, StorageError) as error:
+            except (FailedError, StorageError) as error:
                 failure = error
             if not self._was_replaced(sources.segments):
                 break
-        if isinstance(failure, _FailedError):
+        if isinstance(failure, FailedError):
             raise failure.translated from failure.__cause__
         raise failure
 
@@ -245,83 +227,9 @@ class Engine:
         connection.execute(f"CREATE TEMP VIEW points AS {' UNION ALL BY NAME '.join(parts)}")
 
 
-class _FailedError(Exception):
-    """DuckDB gave up, which may or may not be the statement's fault; `translated` is what to say if it is."""
-
-    def __init__(self, translated: CheckpointError) -> None:
-        super().__init__(str(translated))
-        self.translated = translated
-
-
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
 def _overlaps(segment: SegmentInfo, steps: tuple[int, int] | None) -> bool:
     return steps is None or (segment.first_step <= steps[1] and segment.last_step >= steps[0])
-
-
-def _answer(connection: Any, sql: str, parameters: Sequence[object], limits: Limits) -> pa.Table:
-    """Raises:
-    QueryError: It is malformed, no ``SELECT``, or takes too much.
-    """
-    _check_texts(sql, *parameters)
-    clock = threading.Timer(limits.seconds, connection.interrupt)
-    clock.start()
-    try:
-        _check_statement(connection, sql)
-        return _collected(connection.sql(sql, params=list(parameters)).to_arrow_reader(_BATCH_ROWS), limits)
-    finally:
-        clock.cancel()
-
-
-@contextmanager
-def _translated(limits: Limits) -> Iterator[None]:
-    """Raises:
-    QueryError: The limits were reached.
-    _FailedError: DuckDB failed otherwise: already when it looks at segments for the first time, or later.
-    """
-    duckdb: Any = require("duckdb", extra="analytics")
-    try:
-        yield
-    except (duckdb.InterruptException, duckdb.OutOfMemoryException, MemoryError) as error:
-        raise _limit_error(error, limits) from None
-    except duckdb.IOException as error:
-        raise _FailedError(StorageError(f"cannot read the segments of metrics: {error}")) from error
-    except duckdb.Error as error:
-        raise _FailedError(QueryError(f"the query failed: {error}")) from error
-
-
-def _limit_error(error: Exception, limits: Limits) -> QueryError:
-    duckdb: Any = require("duckdb", extra="analytics")
-    if isinstance(error, duckdb.InterruptException):
-        return QueryError(f"the query took longer than {limits.seconds:g} s")
-    return QueryError(f"the query needs more than {limits.memory_bytes} bytes of memory")
-
-
-def _collected(batches: pa.RecordBatchReader, limits: Limits) -> pa.Table:
-    """All batches as a table, unless they take more memory than a query may: DuckDB does not count its answers."""
-    arrow: Any = require("pyarrow", extra="analytics")
-    kept, nbytes = [], 0
-    for batch in batches:
-        nbytes += batch.nbytes
-        if nbytes > limits.memory_bytes:
-            raise QueryError(f"the answer takes more than {limits.memory_bytes} bytes of memory")
-        kept.append(batch)
-    return arrow.Table.from_batches(kept, schema=batches.schema)
-
-
-def _check_texts(*values: object) -> None:
-    """DuckDB answers a text that has no UTF-8 with an error of its binding's."""
-    for value in values:
-        if isinstance(value, str) and not has_utf8(value):
-            raise QueryError(f"{value!a:.80} has a surrogate, which has no UTF-8")
-
-
-def _check_statement(connection: Any, sql: str) -> None:
-    duckdb: Any = require("duckdb", extra="analytics")
-    statements = connection.extract_statements(sql)
-    kinds = [statement.type for statement in statements]
-    if kinds != [duckdb.StatementType.SELECT]:
-        what = ", ".join(kind.name for kind in kinds) or "nothing"
-        raise QueryError(f"a query is one SELECT, not {what}")

@@ -53,9 +53,9 @@ def find_best(
     from model_checkpoint.analytics.candidates import Candidates
 
     selector = goal.as_selector()
-    columns = catalog.columns(experiment, selector.metrics, states=states)
+    candidates = Candidates.of_catalog(catalog, experiment, selector.metrics, states=states)
     try:
-        found = selector.rank(Candidates.of_columns(columns), limit=1)
+        found = selector.rank(candidates, limit=1)
     except MetricNotFoundError:
         return None
     return catalog.get(found[0].id) if found else None

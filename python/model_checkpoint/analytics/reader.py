@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from model_checkpoint.analytics.arrow_columns import numbers
 from model_checkpoint.analytics.curve import last_of_each_step, places_of, split_by_number
-from model_checkpoint.analytics.engine import Damaged, Engine, Limits
+from model_checkpoint.analytics.engine import Damaged, Engine
+from model_checkpoint.analytics.statement import Limits
 from model_checkpoint.analytics.views import checkpoints_table, experiments_table, wanted_table
 from model_checkpoint.database.catalog import Catalog
 from model_checkpoint.database.metric_table import MetricTable, SeriesKey, tags_text

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from model_checkpoint.analytics.decision import Decision
 
-__all__ = ["RunStart", "daly_interval", "interference", "mean_time_between_failures", "within_budget"]
+__all__ = ["FailureRecord", "RunStart", "daly_interval", "interference", "within_budget"]
 
 
 def daly_interval(save_cost: timedelta, between_failures: timedelta) -> timedelta:
@@ -75,20 +76,44 @@ class RunStart:
     saved_at: datetime | None = None
 
 
-def mean_time_between_failures(starts: Sequence[RunStart], *, now: datetime) -> timedelta | None:
-    """The mean time between two failures of an experiment; None if it was never resumed.
+@dataclass(frozen=True, slots=True)
+class FailureRecord:
+    """How often an experiment has failed, and how long it has run.
 
     A failure is a start from a checkpoint; a stop that was meant counts, too: nothing tells them apart. The time is
-    what all runs together have run, each from its start to the last save that the next one resumed from, the present
-    one until now; over the failures, as usual for events that come at random.
+    what all runs together have run, each from its start to the last save that the next one resumed from.
 
-    Args:
-        starts: All starts that are known, oldest first.
-        now: The time (UTC).
+    Attributes:
+        failures: How often it has failed.
+        ran: How long the runs before the present one have run.
+        running_since: When the present one has started (UTC); None: there was none.
     """
-    failures = sum(start.saved_at is not None for start in starts[1:]) + bool(starts and starts[0].saved_at)
-    if not failures:
-        return None
-    ends = [*(later.saved_at or later.at for later in starts[1:]), now]
-    ran = sum((max(end - start.at, timedelta()) for start, end in zip(starts, ends, strict=True)), timedelta())
-    return ran / failures if ran else None
+
+    failures: int = 0
+    ran: timedelta = timedelta()
+    running_since: datetime | None = None
+
+    @classmethod
+    def of(cls, starts: Iterable[RunStart]) -> FailureRecord:
+        """The record of all starts that are known, given oldest first."""
+        return functools.reduce(FailureRecord.after, starts, cls())
+
+    def after(self, start: RunStart) -> FailureRecord:
+        """The record once another run has started."""
+        ran = self.ran + self._present(start.saved_at or start.at)
+        return FailureRecord(self.failures + (start.saved_at is not None), ran, start.at)
+
+    def mean_time_between(self, *, now: datetime) -> timedelta | None:
+        """The mean time between two failures; None if it has not failed.
+
+        Time over failures, as usual for events that come at random; that the present run goes on is part of it.
+
+        Args:
+            now: The time (UTC), or when the last run has ended.
+        """
+        total = self.ran + self._present(now)
+        return total / self.failures if self.failures and total else None
+
+    def _present(self, end: datetime) -> timedelta:
+        """How long the present run has run; nothing if the clock went back."""
+        return timedelta() if self.running_since is None else max(end - self.running_since, timedelta())

@@ -243,8 +243,8 @@ class CheckpointManager:
                 self._point_to_older(checkpoint, error)
                 raise
         self._resumed_from = checkpoint.id
-        self._course.resumed(checkpoint.step, partial(self._evaluations, checkpoint.step))
         note_start(self._workspace.catalog, self._experiment.name, checkpoint)
+        self._course.resumed(checkpoint.step, partial(self._evaluations, checkpoint.step))
         self._emit(RunResumed(checkpoint, report.problems))
         return report
 
@@ -514,8 +514,8 @@ class CheckpointManager:
         selector = by or (None if self._goal is None else self._goal.as_selector())
         if selector is None:
             raise ConfigurationError("rank() needs to know what is best: give it a selector, or the manager a monitor")
-        columns = self._workspace.catalog.columns(self._experiment.name, selector.metrics)
-        return selector.rank(Candidates.of_columns(columns), limit=limit)
+        candidates = Candidates.of_catalog(self._workspace.catalog, self._experiment.name, selector.metrics)
+        return selector.rank(candidates, limit=limit)
 
     def list(self) -> tuple[CheckpointInfo, ...]:
         """All checkpoints of the experiment that are durable now, newest first."""

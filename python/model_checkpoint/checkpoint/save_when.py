@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 from model_checkpoint.analytics.decision import Decision
 from model_checkpoint.analytics.objective import Objective
 from model_checkpoint.analytics.save_interval import (
+    FailureRecord,
     RunStart,
     daly_interval,
-    mean_time_between_failures,
     within_budget,
 )
 from model_checkpoint.analytics.selection import check_mode
@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # numpy
 __all__ = ["Moment", "SaveHistory", "SaveWhen"]
 
 _RECENT = 5
+_NEVER_FAILED = FailureRecord()
 _NO_METRICS: Mapping[str, float] = MappingProxyType({})
 
 
@@ -55,7 +56,7 @@ class SaveHistory:
         metrics: What is known of each of the experiment's checkpoints, oldest first.
         waited: What saves have cost training in this run: waiting, and steps that were slower beside them.
         waits: The same of each of the last five.
-        between_failures: The mean time between two failures of the experiment so far; None before the first one.
+        failed: How often the experiment has failed so far.
     """
 
     last_at: datetime
@@ -67,7 +68,7 @@ class SaveHistory:
     metrics: tuple[Mapping[str, float], ...] = ()
     waited: timedelta = timedelta()
     waits: tuple[timedelta, ...] = ()
-    between_failures: timedelta | None = None
+    failed: FailureRecord = _NEVER_FAILED
 
     @property
     def next_wait(self) -> timedelta:
@@ -83,10 +84,9 @@ class SaveHistory:
     def of(
         cls, checkpoints: Iterable[CheckpointInfo], *, begun_at: datetime, starts: Sequence[RunStart] = ()
     ) -> SaveHistory:
-        """The history of a run that begins now in an experiment that has these checkpoints, and its starts."""
+        """The history of a run that begins now in an experiment that has these checkpoints, and its starts so far."""
         known = sorted(checkpoints, key=lambda checkpoint: checkpoint.seq)
-        between_failures = mean_time_between_failures(starts, now=begun_at)
-        history = cls(last_at=begun_at, begun_at=begun_at, between_failures=between_failures)
+        history = cls(last_at=begun_at, begun_at=begun_at, failed=FailureRecord.of(starts))
         return history.knowing(*(checkpoint.metrics for checkpoint in known))
 
     def after(
@@ -332,7 +332,7 @@ class _YoungDaly(SaveWhen):
         if not history.waits:
             return Decision(True, (f"{self}: what a save costs is not known yet",))
         stated = None if self.mtbf_hours is None else timedelta(hours=self.mtbf_hours)
-        between = stated or history.between_failures or timedelta(days=1)
+        between = stated or history.failed.mean_time_between(now=moment.at) or timedelta(days=1)
         return _after(self, history, moment, daly_interval(history.next_wait, between))
 
 

@@ -15,7 +15,8 @@ from model_checkpoint.utils.duration import format_duration
 __all__ = ["hard_limits"]
 
 _GRACE_S = 3.0
-_SLACK_BYTES = 1024**3
+_MOST_BYTES = 2**63 - 1
+_SLACK_BYTES = 512 * 1024**2
 """Stacks of threads, and room that allocators reserve and do not use."""
 
 
@@ -25,25 +26,27 @@ def hard_limits(*, seconds: float, memory_bytes: int) -> Iterator[None]:
 
     Args:
         seconds: After these and a grace of 3 more, the process prints one line and ends with `ExitCode.FAILED`.
-        memory_bytes: Twice these, for a library and its answer, and 1 GiB more of address space than there is now.
+        memory_bytes: Twice these, for a library and its answer, and 512 MiB more than there is now. What is mapped from
+            files does not count.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = _address_space() + 2 * memory_bytes + _SLACK_BYTES
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = min(_memory_now() + 2 * memory_bytes + _SLACK_BYTES, _MOST_BYTES)
     if soft in (resource.RLIM_INFINITY, -1) or wanted < soft:
-        resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
-    clock = threading.Timer(seconds + _GRACE_S, _end, [seconds])
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
+    clock = threading.Timer(min(seconds + _GRACE_S, threading.TIMEOUT_MAX), _end, [seconds])
     clock.daemon = True
     clock.start()
     try:
         yield
     finally:
         clock.cancel()
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _address_space() -> int:
+def _memory_now() -> int:
+    """Bytes of private memory that can be written to: what `RLIMIT_DATA` is about."""
     with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[0]) * resource.getpagesize()
+        return int(file.read().split()[5]) * resource.getpagesize()
 
 
 def _end(seconds: float) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from model_checkpoint.analytics.engine import Limits
 from model_checkpoint.analytics.reader import MetricsReader
+from model_checkpoint.analytics.statement import Limits
 from model_checkpoint.cli.command import Session, command
 from model_checkpoint.cli.exit_codes import ExitCode
 from model_checkpoint.cli.hard_limits import hard_limits
@@ -16,6 +16,7 @@ from model_checkpoint.cli.metric_options import skip_damaged
 from model_checkpoint.cli.render import Column, count, print_json, print_line, print_rows
 from model_checkpoint.utils.clock import format_rfc3339
 from model_checkpoint.utils.duration import parse_duration
+from model_checkpoint.utils.optional_import import require
 from model_checkpoint.utils.sizes import parse_size
 from model_checkpoint.utils.strict_json import JsonValue
 
@@ -40,6 +41,7 @@ def query_command(session: Session, *, sql: str, duration: str, memory: str, lim
     With --json all rows are printed.
     """
     limits = Limits(parse_duration(duration), parse_size(memory))
+    _load_libraries()
     with (
         MetricsReader.open(session.store_root, damaged="skip" if leave_out else "raise") as reader,
         hard_limits(seconds=limits.seconds, memory_bytes=limits.memory_bytes),
@@ -49,13 +51,22 @@ def query_command(session: Session, *, sql: str, duration: str, memory: str, lim
         rows = [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]
         print_json({"columns": list(table.column_names), "rows": rows})
         return ExitCode.OK
+    shown = table.slice(0, min(limit, table.num_rows))
     columns = [
         Column(name, right=_is_number(kind)) for name, kind in zip(table.column_names, table.schema.types, strict=True)
     ]
-    print_rows(columns, [[_text(value) for value in row.values()] for row in table.slice(0, limit).to_pylist()])
+    print_rows(columns, [[_text(value) for value in row.values()] for row in shown.to_pylist()])
     if table.num_rows > limit:
         print_line(f"and {count(table.num_rows - limit, 'row')} more (--limit, --json)", style="dim")
     return ExitCode.OK
+
+
+def _load_libraries() -> None:
+    """When they are first used, they reserve more memory than many a query may take: it is not counted against it."""
+    arrow: Any = require("pyarrow", extra="analytics")
+    duckdb: Any = require("duckdb", extra="analytics")
+    arrow.array([0])
+    duckdb.connect(":memory:").close()
 
 
 def _is_number(kind: Any) -> bool:

@@ -7,8 +7,8 @@ import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,22 +17,26 @@ from model_checkpoint.cli.exit_codes import ExitCode
 from model_checkpoint.cli.render import Cell, Column, count, escape, print_json, print_line, print_table
 from model_checkpoint.cli.view import ExperimentView, read_views
 from model_checkpoint.database.listing import Listing
-from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError
+from model_checkpoint.errors import ConfigurationError
+from model_checkpoint.monitoring.timing import OperationTiming
 from model_checkpoint.monitoring.timing_log import TimingLog
 from model_checkpoint.types import ExperimentInfo
-from model_checkpoint.utils.clock import utc_now
 from model_checkpoint.utils.duration import format_duration, parse_duration
 from model_checkpoint.utils.strict_json import JsonValue
 
 if TYPE_CHECKING:
-    from model_checkpoint.analytics.reader import MetricsReader
-    from model_checkpoint.checkpoint.replay import Outcome, Recording
+    from model_checkpoint.analytics.objective import Objective
+    from model_checkpoint.checkpoint.recording import Recording
+    from model_checkpoint.checkpoint.replay import Outcome
+    from model_checkpoint.checkpoint.save_when import SaveWhen
     from model_checkpoint.database.catalog import Catalog
 
 __all__ = ["replay_command"]
 
 _MOST_STEPS = 2000  # of a longer run, neighbouring steps are taken together: a replay asks a policy after each
-_MOST_TIMES = 100  # as long as the run without failures: whoever needs more does not get to its end
+_MOST_TIMES = 20  # as long as the run without failures: whoever needs more does not get to its end
+_ALL = 1_000_000  # more saves than a timing log has
+_LAST_SAVES = 100
 _BAR_WIDTH = 30
 _COLUMNS = (
     Column("POLICY"), Column("SAVES", right=True), Column("SAVING", right=True), Column("LOST", right=True),
@@ -116,73 +120,34 @@ def _question(
     session: Session, view: ExperimentView, mtbf: str | None, save_cost: str | None, restart_s: float, trials: int
 ) -> _Question:
     from model_checkpoint.analytics.reader import MetricsReader
+    from model_checkpoint.cli.recorded_run import recorded_run
     from model_checkpoint.database.catalog import Catalog
 
-    save_s, save_s_is = _save_cost(session, view.info.name, save_cost)
+    saves = TimingLog(session.store_root).read(experiment=view.info.name, kind="save", limit=_ALL)
+    save_s, save_s_is = _save_cost(view.info.name, saves, save_cost)
     with Catalog.open(session.store_root) as catalog:
-        recording = _recorded(MetricsReader(session.store_root, catalog), view, save_s, restart_s)
-        between, between_is = _between(catalog, view.info.name, mtbf)
-    return _Question(view.info.name, recording, between, between_is, save_s_is, trials)
+        reader = MetricsReader(session.store_root, catalog)
+        run = recorded_run(reader, view, saves, save_s=save_s, restart_s=restart_s, most=_MOST_STEPS)
+        between, between_is = _between(catalog, view.info.name, mtbf, run.ended_at)
+    return _Question(view.info.name, run.recording, between, between_is, save_s_is, trials)
 
 
-def _save_cost(session: Session, experiment: str, given: str | None) -> tuple[float, str]:
+def _save_cost(experiment: str, saves: Sequence[OperationTiming], given: str | None) -> tuple[float, str]:
     if given is not None:
         return parse_duration(given), "given"
-    timings = TimingLog(session.store_root).read(experiment=experiment, kind="save")
-    stalls = [timing.stall_s for timing in timings if timing.stall_s is not None]
+    stalls = [timing.stall_s for timing in saves[-_LAST_SAVES:] if timing.stall_s is not None]
     if not stalls:
         raise ConfigurationError(f"what a save of {experiment!r} costs was not measured; say it with --save-cost")
     return statistics.median(stalls), f"median of {len(stalls)}"
 
 
-def _recorded(reader: MetricsReader, view: ExperimentView, save_s: float, restart_s: float) -> Recording:
-    """All steps at which something was logged; of a run that logged nothing, those that it saved."""
-    from model_checkpoint.checkpoint.replay import Recording
-
-    times: dict[int, Any] = {}
-    metrics: dict[int, dict[str, float]] = {}
-    for name, step, time, value in _logged(reader, view.info.name) or _saved(view):
-        times[step] = max(time, times.get(step, time))
-        metrics.setdefault(step, {})[name] = value
-    if len(times) < 2:
-        raise CheckpointNotFoundError(f"{view.info.name!r} has no two steps to replay", ref=view.info.name)
-    steps = sorted(times)
-    found = Recording.of_times(
-        [times[step] for step in steps], save_s=save_s, restart_s=restart_s, steps=steps, metrics=metrics
-    )
-    return found.coarser(_MOST_STEPS)
-
-
-def _logged(reader: MetricsReader, experiment: str) -> list[tuple[str, int, Any, float]]:
-    """Name, step, time and value of all points."""
-    if not reader.series(experiment):
-        return []
-    points = reader.metrics(experiment).to_numpy()
-    columns = (points[name].tolist() for name in ("name", "step", "value"))
-    return [
-        (name, step, time, value)
-        for (name, step, value), time in zip(zip(*columns, strict=True), points["time"], strict=True)
-    ]
-
-
-def _saved(view: ExperimentView) -> list[tuple[str, int, Any, float]]:
-    """The same of all checkpoints."""
-    import numpy as np
-
-    return [
-        (name, info.step, np.datetime64(info.created_at.replace(tzinfo=None), "us"), value)
-        for info in view.checkpoints
-        for name, value in {"": 0.0, **info.metrics}.items()
-    ]
-
-
-def _between(catalog: Catalog, experiment: str, given: str | None) -> tuple[timedelta, str]:
-    from model_checkpoint.analytics.save_interval import mean_time_between_failures
+def _between(catalog: Catalog, experiment: str, given: str | None, ended_at: datetime) -> tuple[timedelta, str]:
+    from model_checkpoint.analytics.save_interval import FailureRecord
     from model_checkpoint.checkpoint.starts import read_starts
 
     if given is not None:
         return timedelta(seconds=parse_duration(given)), "given"
-    seen = mean_time_between_failures(read_starts(catalog, experiment), now=utc_now())
+    seen = FailureRecord.of(read_starts(catalog, experiment)).mean_time_between(now=ended_at)
     return (timedelta(days=1), "assumed") if seen is None else (seen, "observed")
 
 
@@ -197,30 +162,37 @@ def _usual(question: _Question) -> tuple[str, ...]:
 
 
 def _outcomes(question: _Question, policies: Sequence[str], info: ExperimentInfo) -> list[Outcome]:
-    """What each policy did on the average, the least overhead first.
+    """What each policy did on the average, the least overhead first, and those that never end at the end.
 
     Raises:
-        ConfigurationError: A policy is none, or the run does not get to its end with it.
+        ConfigurationError: A policy is none, or the run gets to its end with none of them.
     """
     from model_checkpoint.analytics.objective import Objective
-    from model_checkpoint.checkpoint.replay import mean_outcome, random_failures, replay
     from model_checkpoint.checkpoint.save_when import SaveWhen
 
-    run, goal = question.recording, Objective.of(info)
+    goal = Objective.of(info)
+    found = [_outcome(question, policy, goal) for policy in dict.fromkeys(map(SaveWhen.parse, policies))]
+    if not any(outcome.is_finished for outcome in found):
+        raise ConfigurationError(
+            f"with {found[0].policy} the run takes {_MOST_TIMES} times as long and more: it fails before it saves"
+        )
+    return sorted(found, key=lambda outcome: (not outcome.is_finished, outcome.overhead))
+
+
+def _outcome(question: _Question, policy: SaveWhen, goal: Objective | None) -> Outcome:
+    """The mean of all trials; if one of them never ends, that one."""
+    from model_checkpoint.checkpoint.replay import mean_outcome, random_failures, replay
+
+    run = question.recording
     until_s = _MOST_TIMES * (run.work_s + run.save_s * len(run.step_s))
-    runs = [
-        dataclasses.replace(run, failures_s=random_failures(question.between, until_s, seed))
-        for seed in range(question.trials)
-    ]
     found: list[Outcome] = []
-    for policy in dict.fromkeys(map(SaveWhen.parse, policies)):
-        outcomes = [replay(one, policy, goal=goal) for one in runs]
-        if max(outcome.total_s for outcome in outcomes) >= until_s:
-            raise ConfigurationError(
-                f"with {policy} the run takes {_MOST_TIMES} times as long: it fails before it saves"
-            )
-        found.append(mean_outcome(outcomes))
-    return sorted(found, key=lambda outcome: outcome.overhead)
+    for seed in range(question.trials):
+        failing = dataclasses.replace(run, failures_s=random_failures(question.between, until_s, seed))
+        outcome = replay(failing, policy, goal=goal, until_s=until_s)
+        if not outcome.is_finished:
+            return outcome
+        found.append(outcome)
+    return mean_outcome(found)
 
 
 # --- output -----------------------------------------------------------------------------------------------------------
@@ -228,14 +200,17 @@ def _outcomes(question: _Question, policies: Sequence[str], info: ExperimentInfo
 
 def _print(question: _Question, outcomes: Sequence[Outcome]) -> None:
     print_line(escape(question.title), style="bold")
-    most = max((outcome.overhead for outcome in outcomes), default=0.0)
+    finished = [outcome for outcome in outcomes if outcome.is_finished]
+    most = max(outcome.overhead for outcome in finished)
     print_table(_COLUMNS, [_row(outcome, most) for outcome in outcomes])
-    failures = statistics.fmean(outcome.failures for outcome in outcomes)
+    failures = statistics.fmean(outcome.failures for outcome in finished)
     runs = f"means of {count(question.trials, 'run')} with {failures:.1f} failures each"
     print_line(f"█ saving  ░ doing lost steps again  · {runs}", style="dim")
 
 
 def _row(outcome: Outcome, most: float) -> list[str | Cell]:
+    if not outcome.is_finished:
+        return [outcome.policy, "", "", "", "", Cell("never ends: it fails before it saves", "yellow")]
     saving = outcome.waited_s / outcome.total_s if outcome.total_s else 0.0
     return [
         outcome.policy,
@@ -248,9 +223,9 @@ def _row(outcome: Outcome, most: float) -> list[str | Cell]:
 
 
 def _stacked(first: float, both: float) -> str:
-    """A bar whose first part is filled and whose second one is not."""
-    filled, whole = round(first * _BAR_WIDTH), round(both * _BAR_WIDTH)
-    return "█" * filled + "░" * (whole - filled)
+    """A bar whose first part is filled and whose second one is not; what is not nothing shows."""
+    filled, empty = (max(round(share * _BAR_WIDTH), 1 if share > 0 else 0) for share in (first, both - first))
+    return "█" * filled + "░" * empty
 
 
 def _as_json(question: _Question, outcomes: Sequence[Outcome]) -> JsonValue:
@@ -266,6 +241,7 @@ def _as_json(question: _Question, outcomes: Sequence[Outcome]) -> JsonValue:
         "policies": [
             {
                 "policy": outcome.policy,
+                "finished": outcome.is_finished,
                 "saves": outcome.saves,
                 "failures": outcome.failures,
                 "saving_seconds": outcome.waited_s,
@@ -285,11 +261,12 @@ def _draw(question: _Question, outcomes: Sequence[Outcome], path: str) -> None:
 
     require("matplotlib", extra="plot").use("Agg")
     figure, axes = require("matplotlib.pyplot", extra="plot").subplots(figsize=(8, 5), layout="constrained")
-    points = [(100 * one.waited_s / one.total_s, 100 * one.lost_s / one.total_s) for one in outcomes if one.total_s]
+    drawn = [one for one in outcomes if one.is_finished and one.total_s]
+    points = [(100 * one.waited_s / one.total_s, 100 * one.lost_s / one.total_s) for one in drawn]
     largest = max(itertools.chain.from_iterable(points), default=1.0) or 1.0
     for share in (0.25, 0.5, 0.75, 1.0):
         axes.plot([0, largest * share], [largest * share, 0], color="0.85", linewidth=1, zorder=0)
-    for outcome, (saving, lost) in zip(outcomes, points, strict=False):
+    for outcome, (saving, lost) in zip(drawn, points, strict=True):
         axes.scatter(saving, lost, zorder=2, label=f"{outcome.policy}: {outcome.overhead:.2%}")
     axes.legend(fontsize=9)
     axes.set(xlabel="saving, % of the time", ylabel="lost work, % of the time", title=question.title)

@@ -30,8 +30,9 @@ def sparkline(values: Sequence[float], width: int = 24, *, bounds: tuple[float, 
 def _bar(value: float, low: float, high: float) -> str:
     if high == low:
         return _BARS[0]
-    return _BARS[max(0, min(int((value - low) / (high - low) * len(_BARS)), len(_BARS) - 1))]
+    share = (value / 2 - low / 2) / (high / 2 - low / 2)  # the difference of halves is no more than a float holds
+    return _BARS[max(0, min(int(share * len(_BARS)), len(_BARS) - 1))]
 
 
 def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
+    return sum(value / len(values) for value in values) if values else math.nan

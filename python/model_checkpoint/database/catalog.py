@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache, partial
@@ -264,9 +264,9 @@ def _several(ids: str | Iterable[str]) -> Iterable[str]:
 
 
 def _fetch_by(connection: Connection) -> Fetch:
-    def fetch(statement: str, parameters: Mapping[str, object]) -> Sequence[Row]:
-        rows: Sequence[Any] = connection.execute(_prepared(statement), dict(parameters)).fetchall()
-        return rows
+    def fetch(statement: str, parameters: Mapping[str, object]) -> Iterable[Row]:
+        rows: Any = connection.execute(_prepared(statement), dict(parameters)).cursor  # without a Row for each
+        return rows  # type: ignore[no-any-return]
 
     return fetch
 

@@ -85,7 +85,7 @@ class Listing(Lookup):
             self._execute("BEGIN")
             try:
                 self._execute_patiently("SELECT 1 FROM sqlite_master")
-                yield self._execute
+                yield self._connection.execute
             finally:
                 self._connection.rollback()
         except sqlite_driver().Error as error:

@@ -49,6 +49,8 @@ def tags_text(tags: Mapping[Any, Any] | None) -> str:
     """
     if not tags:
         return NO_TAGS
+    if not isinstance(tags, Mapping):
+        raise ConfigurationError(f"tags are text by name, not {tags!r:.40}")
     for key, value in tags.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise ConfigurationError(f"tags are text by name, not {key!r:.40}: {value!r:.40}")

@@ -20,6 +20,8 @@ __all__ = [
     "COLUMNS",
     "EXPERIMENT",
     "EXPERIMENTS",
+    "IDENTITIES",
+    "IDENTITY",
     "IN_EXPERIMENT",
     "NEAREST_STEPS",
     "NO_LIMIT",
@@ -34,7 +36,7 @@ __all__ = [
     "WITH_ALIASES",
     "best",
     "details_of",
-    "places",
+    "order",
     "select",
 ]
 
@@ -80,18 +82,22 @@ def best(mode: Mode, *, states: int) -> str:
 
 
 @functools.cache
-def places(*, states: int) -> str:
-    """(id, step, seq) of all checkpoints of ``:experiment``, in commit order, by the index alone."""
+def order(*, states: int) -> str:
+    """The seq of all checkpoints of ``:experiment``, in their order, by the index alone."""
     in_states = ", ".join(f":state{number}" for number in range(states))
     return (
-        f"SELECT id, step, seq FROM checkpoints WHERE experiment = :experiment AND state IN ({in_states}) "  # noqa: S608
+        f"SELECT seq FROM checkpoints WHERE experiment = :experiment AND state IN ({in_states}) "  # noqa: S608
         "ORDER BY seq"
     )
 
 
-# Of all checkpoints of an experiment, whatever their state, by the index alone. To join this to `places` costs SQLite
+# Of all checkpoints of an experiment, whatever their state, by the index alone. To join this to `order` costs SQLite
 # a search for each row: three times what a dict costs.
 VALUES = "SELECT seq, value FROM checkpoint_metrics WHERE experiment = :experiment AND name = :metric"
+
+# Who has a place in the commit order: one, or all of an experiment, whatever their state.
+IDENTITY = "SELECT seq, id, step FROM checkpoints WHERE experiment = :experiment AND seq = :seq"
+IDENTITIES = "SELECT seq, id, step FROM checkpoints WHERE experiment = :experiment"
 
 
 @functools.cache

@@ -34,14 +34,10 @@ class MetricColumns:
     """Checkpoints as columns, in commit order: the same place in every column is the same checkpoint.
 
     Attributes:
-        ids: Their ids.
-        steps: Their training steps.
-        seqs: Their places in the commit order.
+        seqs: Their places in the commit order of the store, which tell them apart.
         values: By name of a metric, the value of each; None where one has none, or NaN.
     """
 
-    ids: Sequence[str]
-    steps: Sequence[int]
     seqs: Sequence[int]
     values: Mapping[str, Sequence[float | None]]
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
 from model_checkpoint.database import queries
 from model_checkpoint.database.metric_mode import usual_mode
 from model_checkpoint.database.refs import Best, Latest, Name, Ref, Step, StepAndId, parse_ref
-from model_checkpoint.database.rows import Fetch, read_checkpoints, read_experiments
+from model_checkpoint.database.rows import Fetch, Row, read_checkpoints, read_experiments
 from model_checkpoint.errors import CheckpointNotFoundError
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo, Mode
 
@@ -154,7 +154,7 @@ class Resolver:
             words.update((alias, f"{info.experiment}:{alias}") for alias in info.aliases)
         return list(dict.fromkeys(words[word] for word in difflib.get_close_matches(text, words, n=_NEAR)))
 
-    def _fetch_near_steps(self, experiment: str, step: int) -> Sequence[Sequence[int]]:
+    def _fetch_near_steps(self, experiment: str, step: int) -> Iterable[Row]:
         parameters = {"experiment": experiment, "step": step, "state0": self.states[0].value, "limit": _NEAR}
         return self.fetch(queries.NEAREST_STEPS, parameters)
 

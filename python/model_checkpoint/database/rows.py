@@ -29,8 +29,11 @@ __all__ = [
 ]
 
 Row = Sequence[Any]
-Fetch = Callable[[str, Mapping[str, object]], Sequence[Row]]
-"""Runs one statement of `queries` with its named parameters, inside the transaction that it belongs to."""
+Fetch = Callable[[str, Mapping[str, object]], Iterable[Row]]
+"""Runs one statement of `queries` with its named parameters, inside the transaction that it belongs to.
+
+The rows come one by one, and end with the transaction: ten thousand tuples at once would set off the garbage collector.
+"""
 
 # --- values into rows -------------------------------------------------------------------------------------------------
 
@@ -94,7 +97,7 @@ def read_checkpoints(fetch: Fetch, selection: str, parameters: Mapping[str, obje
     Raises:
         CatalogDamagedError: A row holds what no catalog holds.
     """
-    chosen = fetch(selection, parameters)
+    chosen = list(fetch(selection, parameters))
     if not chosen:
         return ()
     of_metrics, of_tags, of_aliases = queries.details_of(selection)

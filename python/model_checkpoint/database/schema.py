@@ -78,7 +78,7 @@ checkpoints = Table(
     PrimaryKeyConstraint("id"),
     UniqueConstraint("seq"),
     UniqueConstraint("path"),
-    Index(None, "experiment", "state", "seq", "step", "id"),  # the newest of an experiment; covers `queries.places`
+    Index(None, "experiment", "state", "seq", "step", "id"),  # the newest of an experiment; covers `queries.order`
     Index(None, "state", "seq"),  # the newest of the store
     Index(None, "step"),
 )

@@ -11,9 +11,9 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError, IntegrityError, StorageError
 from model_checkpoint.storage.annotations import (
@@ -208,16 +208,25 @@ class Store:
 
     def withdraw_alias(self, experiment: str, alias: str) -> None:
         """Take a name from every checkpoint that claims it, durably: its owner, and those from which an interrupted
-        process was about to take it.
+        process was about to take it. These go first, oldest claim first: as long as the owner has it, nobody else gets
+        it back meanwhile.
 
         Raises:
             StorageError: The file system failed.
         """
+        claims = sorted(self._claims(experiment, alias), key=lambda claim: claim[1])
+        for checkpoint_id, _ in claims:
+            with contextlib.suppress(IntegrityError):  # somebody has damaged it just now: it says nothing
+                update_annotation(self._annotations(experiment), checkpoint_id, lambda said: without_alias(said, alias))
+
+    def _claims(self, experiment: str, alias: str) -> Iterator[tuple[str, datetime]]:
+        """The ids of the checkpoints that claim a name, and since when."""
         directory = self._annotations(experiment)
         for name in _names(directory):
             with contextlib.suppress(ConfigurationError, IntegrityError):  # another file; one that says nothing
-                if alias in read_annotation(directory, name.removesuffix(".json")).aliases:
-                    update_annotation(directory, name.removesuffix(".json"), lambda said: without_alias(said, alias))
+                said = read_annotation(directory, name.removesuffix(".json"))
+                if alias in said.aliases:
+                    yield said.id, said.aliases[alias]
 
     def read_experiment(self, name: str) -> ExperimentInfo | None:
         """The settings of an experiment, if it has any; `experiments.read_experiment` says what it raises."""

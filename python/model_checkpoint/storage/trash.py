@@ -126,7 +126,7 @@ class Trash:
         now = utc_now()
         directory = os.path.join(self.directory, uuid.uuid4().hex)
         entry = TrashEntry(directory, check_id(checkpoint_id), path, now, now + keep, tuple(reasons))
-        with owned_alone(source):  # 1
+        with _unless_moved(source, entry), owned_alone(source):  # 1
             self._create(entry)  # 2
             with storage_errors("cannot move the checkpoint to the trash", source):
                 _native.rename_noreplace(source, entry.checkpoint)  # 3
@@ -331,6 +331,18 @@ class Trash:
                 return real_path.names(self.directory)
             except FileNotFoundError:
                 return []
+
+
+@contextlib.contextmanager
+def _unless_moved(source: str, entry: TrashEntry) -> Iterator[None]:
+    """Another process may move the checkpoint to the trash after it was looked for and before it is owned alone."""
+    try:
+        yield
+    except StorageError as error:
+        if error.errno != errno.ENOENT or is_present(source):
+            raise
+        remove_tree(entry.directory)
+        raise CheckpointNotFoundError(f"there is no checkpoint {entry.path} any more", ref=entry.path) from error
 
 
 @contextlib.contextmanager

@@ -71,7 +71,7 @@ MUTANTS = (
         "a deletion does not ask whether somebody reads",
         "a reader loses its checkpoint",
         "storage/trash.py",
-        "        with owned_alone(source):  # 1\n",
+        "        with _unless_moved(source, entry), owned_alone(source):  # 1\n",
         "        with contextlib.nullcontext():\n",
         (Test(f"{_STORE}::test_what_is_being_read_is_not_deleted"),),
     ),

@@ -65,6 +65,19 @@ def test_quantiles_and_rates_are_those_of_the_newest_thousand():
     assert found.steps_per_s == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize("values", [[1e308, -1e308, 1e308], [1e308] * 3, [1.7e308, -1.7e308]])
+def test_values_as_large_as_a_float_holds_have_figures(values):
+    """Of what exceeds it, infinity or NaN; without a warning, which is an error here."""
+    found = aggregated([values[:1], values[1:]])
+    assert (found.count, found.nonfinite, found.min, found.max) == (len(values), 0, min(values), max(values))
+
+
+def test_digits_beyond_the_fifteenth_count():
+    """The deviation of large values that are near each other is that of their differences."""
+    found = aggregated([[1e15 + n for n in range(3)], [1e15 + 3, 1e15 + 4]])
+    assert (found.mean, found.std) == (1e15 + 2, pytest.approx(math.sqrt(2.5)))
+
+
 def test_a_clock_that_goes_back_gives_no_rate():
     """No negative and no infinite rates."""
     running = RunningAggregate()

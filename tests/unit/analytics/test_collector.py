@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from model_checkpoint.analytics import collector as collectors
+from model_checkpoint.analytics.aggregate import RunningAggregate
 from model_checkpoint.analytics.collector import MetricsCollector
 from model_checkpoint.database.metric_table import SeriesKey
 from model_checkpoint.errors import (
@@ -88,6 +89,8 @@ def test_values_are_written_together_and_by_series(collector, written):
         lambda c: c.log(1, loss=1.0, epoch="x"),
         lambda c: c.log(1, loss=1.0, split=3),
         lambda c: c.log(1, loss=1.0, tags={"a": 1}),
+        lambda c: c.log(1, loss=1.0, tags="a"),
+        lambda c: c.log(1, [("loss", 1.0)]),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_not_noted(collector, written, call):
@@ -213,6 +216,17 @@ def test_figures_include_what_was_just_logged(collector):
     assert collector.aggregate("loss", split="val").count == 1
     with pytest.raises(MetricNotFoundError, match="no metric 'los'; there is loss"):
         collector.aggregate("los")
+
+
+def test_values_are_written_whatever_becomes_of_their_figures(collector, written, monkeypatch):
+    """Of none of the series that were logged together anything is lost."""
+    monkeypatch.setattr(RunningAggregate, "add", lambda *_: 1 / 0)
+    collector.log(0, loss=1.0, accuracy=0.5)
+    with pytest.raises(ZeroDivisionError):
+        collector.flush()
+    monkeypatch.undo()
+    collector.flush()
+    assert [key.name for batch in written.batches for key in batch] == ["loss", "accuracy"]
 
 
 @pytest.mark.parametrize("seconds", [0, -1, math.inf, math.nan])

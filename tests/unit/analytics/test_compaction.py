@@ -377,7 +377,7 @@ def test_an_unlisted_segment_beside_a_damaged_one_is_left_alone(store):
     store.check()
 
 
-@pytest.mark.parametrize("moment", ["_define_points", "_answer"])
+@pytest.mark.parametrize("moment", ["_define_points", "answer"])
 def test_segments_that_are_merged_while_they_are_asked_are_asked_again(store, monkeypatch, moment):
     """They are gone when DuckDB looks for them: before the statement, or in the middle of it."""
     for number in range(7):

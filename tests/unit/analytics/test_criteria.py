@@ -13,7 +13,9 @@ from model_checkpoint.analytics.best_model_selector import BestModelSelector
 from model_checkpoint.analytics.candidates import Candidates
 from model_checkpoint.analytics.constraint import Constraint
 from model_checkpoint.analytics.criteria import Custom, Goal, Lexicographic, Pareto, Single, Weighted
+from model_checkpoint.database import Catalog
 from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError, MetricNotFoundError
+from tests.unit.database.samples import make_info
 
 NUMBERS = st.one_of(st.none(), st.just(math.nan), st.integers(-3, 3).map(float), st.sampled_from([math.inf, -math.inf]))
 ROWS = st.lists(st.tuples(NUMBERS, NUMBERS), max_size=12)
@@ -193,3 +195,22 @@ def test_explanations_name_values_and_constraints():
     )
     assert BestModelSelector.by("a").rank(rows)[1].why == "a 2, 1 behind the best"
     assert np.isclose(BestModelSelector.by("b", "max").best(rows).values["b"], 30.0)
+
+
+def test_what_is_removed_while_it_is_chosen_is_passed_over(tmp_path):
+    """Values are read first, and then who has the best of them: others are chosen as if it had not been there."""
+    selector = BestModelSelector.by("loss")
+    with Catalog.open(tmp_path) as catalog:
+        infos = [make_info(seq, metrics={"loss": seq / 8}) for seq in range(1, 5)]
+        catalog.add(*infos)
+        before = Candidates.of_catalog(catalog, "gpt2", selector.metrics)
+        catalog.remove(infos[0].id)
+        catalog.remove(infos[2].id)
+        for given in (before, Candidates.of_catalog(catalog, "gpt2", selector.metrics)):
+            first, second = selector.rank(given)
+            assert (first.id, first.step, first.place) == (infos[1].id, infos[1].step, 1)
+            assert (second.id, second.place) == (infos[3].id, 2)
+            assert first.why == "loss 0.25 is the least of 2; the next is 0.5"
+        catalog.remove(infos[1].id)
+        catalog.remove(infos[3].id)
+        assert selector.rank(before) == ()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -14,8 +17,8 @@ import model_checkpoint as mc
 from model_checkpoint.analytics import reader as reader_module
 from model_checkpoint.analytics.compaction import Compactor
 from model_checkpoint.analytics.curve import last_of_each_step
-from model_checkpoint.analytics.engine import Limits
 from model_checkpoint.analytics.reader import MetricsReader
+from model_checkpoint.analytics.statement import Limits
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.database import MetricTable
 from model_checkpoint.database.metric_table import SeriesKey
@@ -173,6 +176,54 @@ def test_a_query_takes_no_more_than_it_may(one, tmp_path, monkeypatch, sql, limi
     with pytest.raises(QueryError, match=said):
         one.query(sql, limits=limits)
     assert list(tmp_path.iterdir()) == []
+
+
+ENDLESS = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + {} FROM t) SELECT n FROM t"
+
+
+@pytest.mark.parametrize(
+    ("sql", "limits", "said"),
+    [
+        (ENDLESS.format("n"), Limits(), "the query failed: Out of Range Error: Overflow in addition"),
+        (ENDLESS.format("1"), Limits(seconds=0.2), r"longer than 0\.2 s"),
+        ("SELECT repeat('x', 1000) FROM range(10000000)", Limits(memory_bytes=1_000_000), "more than 1000000 bytes"),
+    ],
+    ids=["failure", "time", "memory"],
+)
+def test_what_goes_wrong_while_rows_arrive_is_said_in_the_same_words(one, sql, limits, said):
+    """Arrow's streams bring it as an OSError that has no number."""
+    with pytest.raises(QueryError, match=said):
+        one.query(sql, limits=limits)
+
+
+def test_a_query_ends_when_its_user_interrupts_it(one):
+    """At once, whatever DuckDB is doing; the next one is answered."""
+    impatience = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT])
+    impatience.start()
+    with pytest.raises(KeyboardInterrupt):
+        one.query("SELECT sleep_ms(600000)", limits=Limits(seconds=600))
+    impatience.join()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("mckpt-query")]
+    assert one.query("SELECT 1 AS a").to_pylist() == [{"a": 1}]
+
+
+@pytest.mark.parametrize("limits", [{"seconds": 0}, {"seconds": math.nan}, {"memory_bytes": 0}, {"memory_bytes": -1}])
+def test_limits_that_allow_nothing_are_refused(limits):
+    """At once, by name and number."""
+    with pytest.raises(ConfigurationError, match="above 0"):
+        Limits(**limits)
+
+
+@pytest.mark.parametrize("seconds", [1e15, math.inf])
+def test_a_query_may_take_forever(one, seconds):
+    """Longer than a clock can count."""
+    assert one.query("SELECT 1 AS a", limits=Limits(seconds=seconds)).num_rows == 1
+
+
+def test_columns_of_the_same_name_are_all_there(one):
+    """The later ones numbered, as DuckDB numbers them; none takes a name that another one has."""
+    names = one.query("SELECT 1 AS a, 2 AS a, 3 AS a_1, 4 AS a").to_pylist()
+    assert names == [{"a": 1, "a_1": 2, "a_1_1": 3, "a_2": 4}]
 
 
 def test_what_does_not_fit_into_memory_is_not_written_anywhere(one):

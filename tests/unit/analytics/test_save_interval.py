@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_checkpoint.analytics.save_interval import (
+    FailureRecord,
     RunStart,
     daly_interval,
     interference,
-    mean_time_between_failures,
     within_budget,
 )
 
@@ -73,16 +73,18 @@ def at(seconds):
 def test_failures_are_seen_in_how_often_a_run_was_resumed():
     """Two resumes in 300 seconds of running, the present 50 included; the pauses between runs do not count."""
     starts = [RunStart(at(0)), RunStart(at(5000), saved_at=at(100)), RunStart(at(9000), saved_at=at(5150))]
-    assert mean_time_between_failures(starts, now=at(9050)) == timedelta(seconds=150)
-    assert mean_time_between_failures(starts[:1], now=at(50)) is None
-    assert mean_time_between_failures([], now=at(0)) is None
+    record = FailureRecord.of(starts)
+    assert record.mean_time_between(now=at(9050)) == timedelta(seconds=150)
+    assert record.mean_time_between(now=at(9350)) == timedelta(seconds=300)  # it goes on, and does not fail
+    assert FailureRecord.of(starts[:1]).mean_time_between(now=at(50)) is None
+    assert FailureRecord.of([]).mean_time_between(now=at(0)) is None
 
 
 def test_what_is_known_only_from_a_resume_on_counts_from_there():
     """A catalog that was rebuilt knows no earlier start; a clock that goes back makes no negative time."""
     starts = [RunStart(at(100), saved_at=at(90)), RunStart(at(400), saved_at=at(300))]
-    assert mean_time_between_failures(starts, now=at(600)) == timedelta(seconds=200)
-    assert mean_time_between_failures(starts, now=at(0)) == timedelta(seconds=100)
+    assert FailureRecord.of(starts).mean_time_between(now=at(600)) == timedelta(seconds=200)
+    assert FailureRecord.of(starts).mean_time_between(now=at(0)) == timedelta(seconds=100)
 
 
 @given(st.floats(0.01, 600), st.floats(60, 1e7))

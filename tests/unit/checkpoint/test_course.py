@@ -15,6 +15,7 @@ import pytest
 
 import model_checkpoint as mc
 from model_checkpoint.analytics.criteria import Custom
+from model_checkpoint.analytics.decision import Decision
 from model_checkpoint.checkpoint.course import Course
 from model_checkpoint.checkpoint.save_when import SaveHistory
 from model_checkpoint.checkpoint.starts import read_starts
@@ -226,6 +227,24 @@ def test_starts_are_remembered_when_checkpoints_are_not(open_run, tmp_path):
         starts = read_starts(workspace.catalog, "exp")
         assert [start.saved_at is not None for start in starts] == [False, True, True]
         assert read_starts(workspace.catalog, "other") == ()
+
+
+def test_the_resume_that_has_just_been_is_a_failure_too(open_run):
+    """It was counted from the next resume on only: until then, young_daly() went by a failure a day."""
+    seen = []
+
+    class Noting(mc.SaveWhen):
+        def decide(self, history, moment):
+            seen.append((history.failed, history.failed.mean_time_between(now=moment.at)))
+            return Decision(True, ("always",))
+
+    for step in (1, 2, 3):
+        with open_run(save_when=Noting()) as ckpts:
+            ckpts.resume()
+            ckpts.step(step)
+    assert [record.failures for record, _ in seen] == [0, 1, 2]
+    assert seen[0][1] is None
+    assert timedelta() < seen[1][1] < timedelta(minutes=1)
 
 
 # --- stopping ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from model_checkpoint.analytics.objective import Objective
 from model_checkpoint.analytics.save_interval import daly_interval
-from model_checkpoint.checkpoint.replay import Recording, mean_outcome, random_failures, replay
+from model_checkpoint.checkpoint.recording import Recording
+from model_checkpoint.checkpoint.replay import mean_outcome, random_failures, replay
 from model_checkpoint.checkpoint.save_when import SaveWhen
 from model_checkpoint.errors import ConfigurationError
 
@@ -88,21 +89,35 @@ def test_improvements_are_seen_in_what_was_recorded():
         replay(recording, SaveWhen.improved())
 
 
-def test_a_recording_is_made_from_logged_times():
-    """A clock that goes back makes a step of no time, not a negative one."""
-    times = np.array(["2026-01-01T00:00:00", "2026-01-01T00:00:02", "2026-01-01T00:00:01"], dtype="datetime64[us]")
-    assert Recording.of_times(times, save_s=1.0).step_s == (2.0, 0.0)
-
-
-def test_a_run_that_never_saves_in_time_is_refused():
-    """It would go on for ever."""
+def test_a_run_that_fails_before_it_saves_is_given_up():
+    """It would go on for ever; what it has come to is no answer, and says so."""
     recording = Recording([1.0] * 100, save_s=0.0, failures_s=[10.0 * n for n in range(1, 10_000)])
-    with pytest.raises(ConfigurationError, match="fails before it saves"):
-        replay(recording, SaveWhen.every(steps=50), limit=10_000)
+    found = replay(recording, SaveWhen.every(steps=50), until_s=2000)
+    assert not found.is_finished
+    assert 2000 <= found.total_s < 2011
+    assert not mean_outcome([replay(Recording([1.0], save_s=0.0), SaveWhen.every(steps=50)), found]).is_finished
+
+
+def test_failures_in_the_replay_are_what_the_policy_sees():
+    """Without a stated time between failures, a replayed run learns from its own: it went by a failure a day for ever.
+
+    The first run fails at 600 s, so the second one saves about every 25 s.
+    """
+    recording = Recording([1.0] * 1500, save_s=0.5, failures_s=[600.0])
+    learned = replay(recording, SaveWhen.young_daly())
+    stated = replay(recording, SaveWhen.young_daly(mtbf_hours=24))
+    assert learned.saves > 3 * stated.saves
 
 
 @pytest.mark.parametrize(
-    "fields", [{"step_s": [-1.0]}, {"save_s": -1.0}, {"failures_s": [2.0, 1.0]}, {"restart_s": -math.inf}]
+    "fields",
+    [
+        {"step_s": [-1.0]},
+        {"save_s": -1.0},
+        {"failures_s": [2.0, 1.0]},
+        {"restart_s": -math.inf},
+        {"numbers": [1, 2]},
+    ],
 )
 def test_recordings_that_make_no_sense_are_refused(fields):
     """At once."""
@@ -128,26 +143,6 @@ def test_failures_while_it_is_down_are_none():
     )
     assert (found.failures, found.restarts_s) == (1, 10.0)
     assert found.total_s == found.lost_s + 10 + 10
-
-
-def test_the_steps_of_a_recording_can_be_taken_together():
-    """Nothing is lost: neither time, nor the last number, nor a metric."""
-    metrics = {3: {"loss": 3.0}, 4: {"acc": 0.5}, 9: {"loss": 9.0}}
-    recording = Recording([1.0, 2.0] * 5, save_s=1.0, metrics=metrics)
-    coarse = recording.coarser(4)
-    assert coarse.step_s == (4.0, 5.0, 4.0, 2.0)
-    assert coarse.numbers == (2, 5, 8, 9)
-    assert coarse.metrics == {5: {"loss": 3.0, "acc": 0.5}, 9: {"loss": 9.0}}
-    assert recording.coarser(10) is recording
-    with pytest.raises(ConfigurationError, match="numbers"):
-        Recording([1.0], save_s=0.0, numbers=[1, 2])
-
-
-def test_a_pause_between_two_runs_is_no_step():
-    """A night in which nothing ran; a step that was merely slow is one."""
-    seconds = np.cumsum([0, *[10] * 20, 40_000, 10, 90, 10])
-    times = np.datetime64("2026-01-01T00:00:00") + seconds.astype("timedelta64[s]")
-    assert Recording.of_times(times, save_s=1.0).step_s[19:] == (10.0, 10.0, 10.0, 90.0, 10.0)
 
 
 def test_random_failures_come_as_often_as_they_should():

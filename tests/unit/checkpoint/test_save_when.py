@@ -7,6 +7,7 @@ import pytest
 from model_checkpoint.analytics.best_model_selector import BestModelSelector
 from model_checkpoint.analytics.criteria import Goal
 from model_checkpoint.analytics.objective import Objective
+from model_checkpoint.analytics.save_interval import FailureRecord
 from model_checkpoint.checkpoint.save_when import Moment, SaveHistory, SaveWhen
 from model_checkpoint.errors import ConfigurationError
 
@@ -252,9 +253,11 @@ def test_young_daly_saves_at_its_interval():
 def test_young_daly_takes_what_the_experiment_has_seen():
     """Without a stated time between failures it is that of the resumes; a day before the first one."""
     policy, wait = SaveWhen.young_daly(), timedelta(seconds=0.5)
-    seen = SaveHistory(last_at=NOW, between_failures=timedelta(hours=1)).after(0, {}, NOW, wait=wait)
+    record = FailureRecord(failures=1, ran=timedelta(hours=1), running_since=NOW)
+    seen = SaveHistory(last_at=NOW, failed=record).after(0, {}, NOW, wait=wait)
     unseen = SaveHistory(last_at=NOW).after(0, {}, NOW, wait=wait)
-    assert due(policy, seen, at=NOW + timedelta(seconds=60))
+    assert not due(policy, seen, at=NOW + timedelta(seconds=59))
+    assert due(policy, seen, at=NOW + timedelta(seconds=61))
     assert not due(policy, unseen, at=NOW + timedelta(seconds=60))
     assert due(policy, unseen, at=NOW + timedelta(seconds=294))
 

@@ -99,6 +99,8 @@ def test_a_course_shows_gaps_and_flat_lines():
     assert sparkline([0.0, math.nan, 1.0, math.inf]) == "▁ █ "
     assert sparkline([0.0, 5.0, 20.0], bounds=(0.0, 10.0)) == "▁▅█"
     assert len(sparkline(list(range(1000)))) == 24
+    assert sparkline([-1.7e308, 0.0, 1.7e308]) == "▁▅█"
+    assert sparkline([1.7e308] * 50) == "▁" * 24
 
 
 def test_rows_that_are_too_wide_for_the_terminal_are_lists(mckpt, logged, monkeypatch):

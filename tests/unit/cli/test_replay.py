@@ -11,7 +11,7 @@ import pytest
 from model_checkpoint.checkpoint.manager import CheckpointManager
 from model_checkpoint.database.catalog import Catalog
 from model_checkpoint.database.metric_table import MetricTable, SeriesKey
-from model_checkpoint.utils.clock import utc_now
+from model_checkpoint.utils.clock import to_microseconds, utc_now
 
 pytest.importorskip("duckdb")
 
@@ -44,6 +44,17 @@ def test_policies_are_compared_by_what_they_cost(mckpt, logged):
     assert "20 runs" in legend
 
 
+def test_a_policy_with_which_the_run_never_ends_hides_no_other(mckpt, logged):
+    """It was refused, and all the others with it."""
+    done = mckpt("-C", logged, "replay", "digits", "--mtbf", "10s", "--save-cost", "0s", "--restart", "0s",
+                 "-p", "every(steps=1)", "-p", "every(steps=250)", "--trials", 2)  # fmt: skip
+    assert done.code == 0, done.err
+    _, _, first, second, _ = done.out.splitlines()
+    assert first.startswith("every(steps=1) ")
+    assert "░" in first
+    assert second.split() == ["every(steps=250)", *"never ends: it fails before it saves".split()]
+
+
 def test_the_figures_are_there_as_json(mckpt, logged):
     """Without failures, saving is all there is, and it is what the policy asked for."""
     done = mckpt("-C", logged, "replay", "digits", "--mtbf", "10000d", "--save-cost", "500ms", "--json",
@@ -58,17 +69,21 @@ def test_the_figures_are_there_as_json(mckpt, logged):
     assert second["saves"] == 299
 
 
-def test_what_was_measured_is_taken_if_nothing_is_said(mckpt, root, monkeypatch):
-    """The stall of the saves, and how often the experiment was resumed: twice in the three days that it has run."""
-    with CheckpointManager(root, experiment="digits", progress=False) as ckpts:
+def test_what_was_measured_is_taken_if_nothing_is_said(mckpt, logged):
+    """The stall of the saves, and how often the experiment was resumed: twice in three days, until the last step."""
+    with CheckpointManager(logged, experiment="digits", progress=False) as ckpts:
         ckpts.track(state={"a": 1})
         ckpts.resume()
         ckpts.save(1000, block=True)
-    monkeypatch.setattr("model_checkpoint.cli.replay.utc_now", lambda: utc_now() + timedelta(days=3))
-    done = mckpt("-C", root, "replay", "digits", "--trials", 1)
+    last = utc_now() + timedelta(days=3)
+    with Catalog.open(logged) as catalog:
+        MetricTable(catalog).append("digits", {SeriesKey("val_loss"): [(1001, 0.1, to_microseconds(last), None)]})
+    done = mckpt("-C", logged, "replay", "digits", "--trials", 1, "--json")
     assert done.code == 0, done.err
-    assert "(median of " in done.out
-    assert "a failure every 1 d 12 h (observed)" in done.out
+    answer = json.loads(done.out)
+    assert answer["save_seconds"] > 0
+    assert answer["between_failures_seconds"] == pytest.approx(1.5 * 86400, rel=0.01)
+    assert "(observed)" in mckpt("-C", logged, "replay", "digits", "--trials", 1).out
 
 
 def test_a_run_that_logged_nothing_is_replayed_from_save_to_save(mckpt, root):

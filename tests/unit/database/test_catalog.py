@@ -364,10 +364,23 @@ def test_values_of_all_checkpoints_are_given_as_columns(catalog, tmp_path):
     with Listing.open(tmp_path) as listing:
         for lookup in (catalog, listing):
             found = lookup.columns("gpt2", ["loss", "acc"])
-            assert list(found.ids) == [info.id for info in infos[:4]]
-            assert list(found.steps) == [info.step for info in infos[:4]]
             assert list(found.seqs) == [3, 4, 5, 6]
             assert found.values == {"loss": [0.5, None, 0.75, -math.inf], "acc": [None, None, 1.0, None]}
             assert lookup.columns("nothing", ["loss"]).values == {"loss": []}
             everything = lookup.columns("gpt2", [], states=tuple(CheckpointState))
-            assert (len(everything.ids), everything.values) == (5, {})
+            assert (len(everything.seqs), everything.values) == (5, {})
+
+
+def test_identities_are_those_of_the_places_that_were_asked_for(catalog, tmp_path):
+    """Of few and of many, in whatever state; what is gone, or of another experiment, is not among them."""
+    infos = [make_info(seq) for seq in range(1, 202)]
+    catalog.add(*infos, make_info(300, experiment="vit"))
+    catalog.set_state(infos[0].id, CheckpointState.TRASHED)
+    catalog.remove(infos[1].id)
+    identity = {info.seq: (info.id, info.step) for info in infos if info.seq != 2}
+    with Listing.open(tmp_path) as listing:
+        for lookup in (catalog, listing):
+            assert lookup.identities("gpt2", []) == {}
+            assert lookup.identities("gpt2", [3, 300, 2, 1]) == {seq: identity[seq] for seq in (3, 1)}
+            many = lookup.identities("gpt2", range(1, 301))
+            assert many == identity

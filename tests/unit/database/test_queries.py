@@ -76,7 +76,7 @@ def test_the_history_of_a_checkpoint_goes_by_an_index(catalog, tmp_path):
     assert step.startswith("SEARCH")
 
 
-@pytest.mark.parametrize("statement", [q.places(states=1), q.VALUES])
+@pytest.mark.parametrize("statement", [q.order(states=1), q.VALUES, q.IDENTITIES])
 def test_columns_are_read_from_indexes_alone(catalog, tmp_path, statement):
     """What the best is chosen by needs no row of a table, and is sorted by no step of its own."""
     (step,) = plan(tmp_path, statement)

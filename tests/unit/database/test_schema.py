@@ -115,6 +115,6 @@ def test_an_upgrade_keeps_the_metrics_of_checkpoints(tmp_path):
     make_earlier_catalog(tmp_path, "0003", EARLIER_CHECKPOINTS)
     with Catalog.open(tmp_path) as catalog:
         found = catalog.columns("gpt2", ["loss", "acc"])
-        assert (found.ids, found.seqs) == (("a1", "b2"), (3, 7))
+        assert catalog.identities("gpt2", found.seqs) == {3: ("a1", 100), 7: ("b2", 200)}
         assert found.values == {"loss": [0.25, None], "acc": [None, 0.5]}
         assert catalog.best("gpt2", "acc", "max").id == "b2"

@@ -25,7 +25,8 @@ from model_checkpoint.errors import (
     FormatError,
     StorageError,
 )
-from model_checkpoint.storage.annotations import Annotation
+from model_checkpoint.storage import trash
+from model_checkpoint.storage.annotations import Annotation, update_annotation
 from model_checkpoint.storage.checkpoint_dir import load, read_state
 from model_checkpoint.storage.commit import Draft
 from model_checkpoint.storage.staged_files import component_files
@@ -220,6 +221,26 @@ def test_a_restore_whose_rename_reports_an_error_but_took_place_is_a_success(sto
     assert os.listdir(os.path.join(store.root, ".trash")) == []
 
 
+@pytest.mark.parametrize("moment", ["owned_alone", "make_directories"])
+def test_a_checkpoint_that_another_process_deletes_at_the_same_time_is_not_found(store, log, monkeypatch, moment):
+    """It vanished between the look and the lock, or the lock and the rename: an ENOENT reached the user."""
+    info = add(store, log)
+    original = getattr(trash, moment)
+
+    def overtaken(*arguments):
+        monkeypatch.undo()
+        Store(store.root).delete(info)
+        return original(*arguments)
+
+    if moment == "make_directories":  # its lock is that of a manifest that has been moved away
+        monkeypatch.setattr(trash, "owned_alone", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(trash, moment, overtaken)
+    with pytest.raises(CheckpointNotFoundError, match="any more"):
+        store.delete(info)
+    (entry,) = os.listdir(os.path.join(store.root, ".trash"))
+    assert store.restore(info.id) == info, entry
+
+
 def test_only_what_has_expired_is_purged(store, log):
     """The rest can still be restored."""
     old, young = add(store, log, step=1), add(store, log, step=2)
@@ -326,6 +347,25 @@ def test_the_later_claim_to_an_alias_wins(store, log):
         store.annotate(info, lambda old, claim=claim: dataclasses.replace(old, aliases=claim))
     found = {info.step: info.aliases for info in store.scan().checkpoints}
     assert found == {1: ("best-so-far",), 2: (), 3: ("best-so-far",)}
+
+
+def test_a_name_is_taken_last_from_the_one_who_has_it(store, log, monkeypatch):
+    """It was taken from the owner first; until the others followed, a name came back that had been given on."""
+    infos = [add(store, log, step=step) for step in range(4)]
+    now = datetime.now(UTC)
+    for info, age in zip(infos, (3, 0, 5, 1), strict=True):
+        claim = {"prod": now - timedelta(minutes=age)}
+        store.annotate(info, lambda old, claim=claim: dataclasses.replace(old, aliases=claim))
+    holders = []
+
+    def watched(*arguments):
+        said = update_annotation(*arguments)
+        holders.append([found.step for found in store.scan().checkpoints if found.aliases])
+        return said
+
+    monkeypatch.setattr("model_checkpoint.storage.store.update_annotation", watched)
+    store.withdraw_alias("gpt2", "prod")
+    assert holders == [[1], [1], [1], []]
 
 
 def test_a_damaged_annotation_hides_no_checkpoint(store, log):

@@ -14,17 +14,16 @@ from model_checkpoint.types import Mode
 
 __all__ = ["groups_of", "settings_of"]
 
+_MISSING = object()
 _SEEDS = frozenset({"seed", "random_seed", "rng_seed", "manual_seed"})
 
 
 def settings_of(configs: Sequence[Mapping[str, object]]) -> tuple[Setting, ...]:
     """The settings that are not the same in all experiments."""
     differences = config_differences({str(place): config for place, config in enumerate(configs)})
+    places = [str(place) for place in range(len(configs))]
     return tuple(
-        Setting(
-            name, tuple(_text(values[str(place)]) if str(place) in values else None for place in range(len(configs)))
-        )
-        for name, values in differences.items()
+        Setting(name, _texts([values.get(place, _MISSING) for place in places])) for name, values in differences.items()
     )
 
 
@@ -65,6 +64,13 @@ def _outcome(experiment: Experiment) -> float:
 def _settings_text(settings: Sequence[Setting], place: int) -> str:
     given = {one.name: one.values[place] for one in settings if one.name.rpartition(".")[2] not in _SEEDS}
     return ", ".join(f"{name} {value}" for name, value in given.items() if value is not None) or "(the same)"
+
+
+def _texts(values: Sequence[object]) -> tuple[str | None, ...]:
+    """Numbers with six digits, unless some then look alike that are not: groups are told apart by them."""
+    whole = [None if value is _MISSING else _text(value) for value in values]
+    short = [f"{value:.6g}" if isinstance(value, float) else text for value, text in zip(values, whole, strict=True)]
+    return tuple(short if len(set(short)) == len(set(whole)) else whole)
 
 
 def _text(value: object) -> str:

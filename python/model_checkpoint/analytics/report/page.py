@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_checkpoint.analytics.curve import Floats
+from model_checkpoint.monitoring.stages import STAGES
 from model_checkpoint.monitoring.timing import OperationTiming
 from model_checkpoint.types import CheckpointInfo, ExperimentInfo, Mode
 
@@ -271,3 +272,8 @@ class Page:
     trade_offs: tuple[TradeOff, ...]
     runs: tuple[Run, ...]
     operations: tuple[OperationTiming, ...]
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """What operations spend time on, in the usual order; those of a later version of us come last."""
+        return tuple(dict.fromkeys([*STAGES, *(stage for one in self.operations for stage in one.stages)]))

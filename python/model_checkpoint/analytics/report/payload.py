@@ -45,6 +45,7 @@ def payload_of(page: Page) -> dict[str, JsonValue]:
             {"experiment": one.experiment, "parent": one.parent, "checkpoints": list(one.checkpoints)}
             for one in page.runs
         ],
+        "stages": list(page.stages),
         "operations": [_operation(one) for one in page.operations],
     }
 
@@ -113,6 +114,8 @@ def _operation(one: OperationTiming) -> JsonValue:
     return {
         "kind": one.kind,
         "label": label,
+        "experiment": one.experiment,
+        "step": one.step,
         "at": format_rfc3339(one.at),
         "seconds": _number(one.seconds),
         "stall_s": _number(one.stall_s),

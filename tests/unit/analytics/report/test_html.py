@@ -111,4 +111,4 @@ def test_an_empty_page_is_one():
     assert {key for key, value in found.items() if not value} == {
         "experiments", "settings", "groups", "charts", "checkpoints", "trade_offs", "runs", "operations",
     }  # fmt: skip
-    assert set(found) - {"title", "made_at"} <= set(Page.__dataclass_fields__)
+    assert set(found) - {"title", "made_at"} <= {*Page.__dataclass_fields__, "stages"}

@@ -27,6 +27,14 @@ def test_settings_that_differ_are_text_and_may_be_missing():
     assert [(one.name, one.values) for one in settings] == [("a.b", ("1", "[2]")), ("name", (None, "x"))]
 
 
+def test_numbers_are_short_where_that_tells_them_apart():
+    """As 0.0464159, for a rate that was computed; in full, if two of them would look the same."""
+    _, settings = made([({"lr": 10 ** (-4 / 3)}, 0.1), ({"lr": 0.1}, 0.2), ({"lr": 1e-5}, 0.3)])
+    assert settings[0].values == ("0.0464159", "0.1", "1e-05")
+    _, settings = made([({"lr": 0.3}, 0.1), ({"lr": 0.1 + 0.2}, 0.2)])
+    assert settings[0].values == ("0.3", "0.30000000000000004")
+
+
 def test_runs_that_differ_in_their_seed_are_one_group():
     """The best group first, and how far the others are behind it; four against four can tell."""
     experiments, settings = sweep()

@@ -5,7 +5,7 @@ const MARGIN = { top: 10, right: 14, bottom: 34, left: 52 };
 
 // An empty chart. `domains` are [low, high] of both axes; `area` is where data goes.
 function frame(width, height, domains, options) {
-  const inner = { left: MARGIN.left, right: width - MARGIN.right, top: MARGIN.top, bottom: height - MARGIN.bottom };
+  const inner = { left: MARGIN.left, right: width - MARGIN.right, top: MARGIN.top + (options.yTitle ? 16 : 0), bottom: height - MARGIN.bottom };
   const x = (options.xLog ? logarithmic : linear)(...domains.x, inner.left, inner.right);
   const y = (options.log ? logarithmic : linear)(...domains.y, inner.bottom, inner.top);
   const root = svg('svg', { viewBox: `0 0 ${width} ${height}`, width, height, class: 'chart', role: 'img', tabindex: 0,
@@ -21,7 +21,7 @@ function frame(width, height, domains, options) {
   }
   grid.append(svg('line', { class: 'axis', x1: inner.left, x2: inner.right, y1: inner.bottom, y2: inner.bottom }));
   grid.append(svg('text', { class: 'axis-title', x: inner.right, y: height - 3, 'text-anchor': 'end' }, options.xTitle));
-  if (options.yTitle) grid.append(svg('text', { class: 'axis-title', x: 2, y: inner.top - 1 }, options.yTitle));
+  if (options.yTitle) grid.append(svg('text', { class: 'axis-title', x: 2, y: 11 }, options.yTitle));
   const area = svg('g', {});
   root.append(grid, area);
   return { root, area, x, y, inner };
@@ -31,7 +31,7 @@ function frame(width, height, domains, options) {
 function symbol(checkpoint, x, y) {
   const kind = symbolKind(checkpoint);
   const shapes = {
-    best: () => svg('path', { d: star(x, y, 8) }),
+    best: () => svg('path', { d: star(x, y, colour(checkpoint.experiment) === 'others' ? 6 : 8) }),
     pinned: () => svg('rect', { x: x - 4.5, y: y - 4.5, width: 9, height: 9, transform: `rotate(45 ${x} ${y})` }),
     kept: () => svg('circle', { cx: x, cy: y, r: 4.8 }),
     going: () => svg('circle', { cx: x, cy: y, r: 4 }),

@@ -42,7 +42,7 @@ function extent(lists, accept) {
 
 function curveChart(chart) {
   const figure = el('figure', { class: 'curve', id: null });
-  const caption = el('figcaption', {}, named(chart.metric), el('span', { class: 'quiet' }, direction(chart.mode)));
+  const caption = el('figcaption', {}, broken(chart.metric), el('span', { class: 'quiet' }, direction(chart.mode)));
   const splits = [...new Set(chart.lines.map((line) => line.split))];
   if (splits.length > 1 || splits[0]) caption.append(splitLegend(splits));
   const plot = el('div', { class: 'plot' });
@@ -64,8 +64,9 @@ function drawCurves(chart, splits, plot, notes, box) {
   const positive = (value) => value > 0;
   const isLog = view.log && lines.some((line) => line.y.some((value) => value !== null && positive(value)));
   const isDrawn = isLog ? positive : () => true;
-  const xs = extent(lines.map((line) => [line.x[0], line.x[line.x.length - 1]]), () => true);
-  const ys = extent(lines.map((line) => line.y), isDrawn);
+  const saved = view.marks ? checkpointsOf(chart) : [];
+  const xs = extent([...lines.map((line) => [line.x[0], line.x[line.x.length - 1]]), saved.map((one) => one.step)], () => true);
+  const ys = extent([...lines.map((line) => line.y), saved.map((one) => one.metrics[chart.metric] ?? null)], isDrawn);
   plot.querySelectorAll('svg, .empty').forEach((old) => old.remove());
   notes.replaceChildren(...noteItems(lines));
   if (!ys) {
@@ -79,7 +80,7 @@ function drawCurves(chart, splits, plot, notes, box) {
   const drawn = frame(width, height, domains, { log: isLog, label, xTitle: isLog ? 'step (log scale)' : 'step' });
   const byRank = [...lines].sort((a, b) => ranks.get(b.experiment) - ranks.get(a.experiment)); // the best on top
   for (const line of byRank) drawLine(line, splits, drawn, isDrawn);
-  const symbols = view.marks ? drawCheckpoints(chart, drawn, isDrawn) : [];
+  const symbols = drawCheckpoints(saved, chart, drawn, isDrawn);
   if (view.marks) drawMarks(lines, drawn, isDrawn);
   plot.prepend(drawn.root);
   listen(chart, lines, drawn, symbols, box, isDrawn);
@@ -95,12 +96,15 @@ function drawLine(line, splits, drawn, isDrawn) {
   } else add(line.x, line.y, 'front');
 }
 
-// Checkpoints at the values that they were saved with; those without one as ticks on the axis.
-function drawCheckpoints(chart, drawn, isDrawn) {
-  const found = [];
+function checkpointsOf(chart) {
   const owners = new Set(chart.lines.map((line) => line.experiment));
-  for (const checkpoint of data.checkpoints) {
-    if (view.hidden.has(checkpoint.experiment) || !owners.has(checkpoint.experiment)) continue;
+  return data.checkpoints.filter((one) => owners.has(one.experiment) && !view.hidden.has(one.experiment));
+}
+
+// Checkpoints at the values that they were saved with; those without one as ticks on the axis.
+function drawCheckpoints(checkpoints, chart, drawn, isDrawn) {
+  const found = [];
+  for (const checkpoint of checkpoints) {
     const value = checkpoint.metrics[chart.metric];
     const x = drawn.x(checkpoint.step);
     if (value === undefined || value === null || !isDrawn(value)) {

@@ -12,6 +12,7 @@ const order = data.experiments.map((_, place) => place).sort((a, b) => {
   if (one.best === null || other.best === null) return (one.best === null) - (other.best === null) || a - b;
   return (one.mode === 'max' ? -1 : 1) * (one.best - other.best) || a - b;
 });
+const commonStart = startOfAll(data.experiments.map((one) => shown(one.name)));
 const ranks = new Map(order.map((place, rank) => [place, rank]));
 
 function colour(experiment) {
@@ -54,7 +55,7 @@ function head() {
     [[bytes(total), 'on disk'], freed ? `the next prune frees ${bytes(freed)}` : 'nothing to prune']];
   const winner = data.experiments[order[0]];
   if (monitors.size === 1 && winner.best !== null) {
-    facts.unshift([[number(winner.best), `best ${winner.monitor}`], `${winner.name}, step ${whole(winner.best_step)}`]);
+    facts.unshift([[number(winner.best), broken(`best ${winner.monitor}`)], broken(`${winner.name}, step ${whole(winner.best_step)}`)]);
   }
   return [el('h1', {}, named(data.title)), el('p', { class: 'quiet' }, `Checkpoints and metrics as of ${moment(data.made_at)} UTC`),
     el('dl', { class: 'facts' }, facts.map(([[value, name], detail]) => el('div', {}, el('dt', {}, name), el('dd', {}, el('b', {}, value), detail ? el('span', { class: 'quiet' }, detail) : null))))];

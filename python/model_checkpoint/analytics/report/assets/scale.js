@@ -16,11 +16,11 @@ function logarithmic(low, high, from, to) {
   return place;
 }
 
-// Multiples of 1, 2 or 5 times a power of ten.
+// Multiples of 1, 2 or 5 times a power of ten, of which there are about as many as wanted.
 function linearTicks(low, high, count) {
   const rough = (high - low) / Math.max(count, 1);
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough * 0.999);
+  const step = power * [1, 2, 5, 10].find((factor, n) => rough / power < Math.sqrt(factor * [2, 5, 10, 20][n]));
   const ticks = [];
   for (let n = Math.ceil(low / step - 1e-9); n * step <= high + step * 1e-9; n += 1) ticks.push(Number((n * step).toPrecision(12)));
   return ticks;

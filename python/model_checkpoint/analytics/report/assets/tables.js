@@ -1,15 +1,16 @@
 // Tables: experiments, groups of seeds, checkpoints.
 
 function table(headings, rows, caption) {
-  const head = el('tr', {}, headings.map((one) => el('th', { scope: 'col', class: one.right ? 'right' : null }, one.title)));
+  const head = el('tr', {}, headings.map((one) => el('th', { scope: 'col', class: one.right ? 'right' : null }, one.name ? broken(one.name) : one.title)));
   const body = rows.map((cells) => el('tr', {}, cells.map((cell, n) => el(n === 0 ? 'th' : 'td',
     { scope: n === 0 ? 'row' : null, class: headings[n].right ? 'right' : null }, cell))));
   return el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption },
     el('table', {}, el('caption', { class: 'hidden' }, caption), el('thead', {}, head), el('tbody', {}, body)));
 }
 
-const words = (title) => ({ title });
-const figures = (title) => ({ title, right: true });
+const words = (title) => ({ title: title.replaceAll(' ', '\u00a0') });
+const figures = (title) => ({ ...words(title), right: true });
+const figuresOf = (name) => ({ name, right: true }); // a metric or a setting: long ones are broken
 
 function swatch(experiment) {
   return el('span', { class: `swatch ${colour(experiment)}`, 'aria-hidden': 'true' });
@@ -18,7 +19,7 @@ function swatch(experiment) {
 function experimentTable() {
   const monitors = new Set(data.experiments.map((one) => one.monitor));
   const headings = [words('Experiment'), ...(monitors.size > 1 ? [words('By')] : []), figures('Best'), figures('At step'), figures('Last'),
-    figures('Steps'), words('Lately'), figures('Checkpoints'), figures('Size'), ...data.settings.map((one) => figures(one.name))];
+    figures('Steps'), words('Lately'), figures('Checkpoints'), figures('Size'), ...data.settings.map((one) => figuresOf(one.name))];
   const rows = order.map((place) => {
     const one = data.experiments[place];
     return [
@@ -38,7 +39,7 @@ function groupTable() {
   const rows = data.groups.map((group) => [
     named(group.settings, 60), whole(group.outcomes.length), el('b', {}, number(group.median)),
     number(Math.min(...group.outcomes)), number(Math.max(...group.outcomes)),
-    number(group.difference), group.p_value === null ? '\u2013' : group.p_value.toPrecision(2), verdict(group),
+    number(group.difference), group.p_value === null || !group.is_decidable ? '\u2013' : group.p_value.toPrecision(2), verdict(group),
   ]);
   return table(headings, rows, 'Settings over several seeds');
 }
@@ -55,7 +56,7 @@ function checkpointTable(place, isWhole) {
   const all = data.checkpoints.filter((one) => one.experiment === place).reverse();
   const metrics = [...new Set(all.flatMap((one) => Object.keys(one.metrics)))].slice(0, 5);
   const most = Math.max(...all.map((one) => one.bytes), 1);
-  const headings = [figures('Step'), words(''), words('Saved (UTC)'), ...metrics.map((name) => figures(name)), words('Size'), words('Kept because'), words('State'), words('Id')];
+  const headings = [figures('Step'), words(''), words('Saved (UTC)'), ...metrics.map(figuresOf), words('Size'), words('Kept because'), words('State'), words('Id')];
   const rows = all.slice(0, isWhole ? all.length : MOST_CHECKPOINTS).map((one) => [
     whole(one.step), svg('svg', { width: 18, height: 18, class: 'inline', role: 'img', 'aria-label': SYMBOL_NAMES[symbolKind(one)] }, symbol(one, 9, 9)),
     moment(one.at), ...metrics.map((name) => number(one.metrics[name])), sizeBar(one.bytes, most), reasons(one),

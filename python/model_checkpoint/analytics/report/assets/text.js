@@ -22,12 +22,29 @@ function fill(node, attributes, children) {
 const el = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
 const svg = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
-// A name: isolated, so that its direction of writing does not touch what stands beside it. Of a long one, if `most` is
-// given, the beginning and the end: names of one sweep begin alike.
+// A name: isolated, so that its direction of writing does not touch what stands beside it; of a long one, if `most` is
+// given, a part.
 const named = (text, most) => el('bdi', { class: 'name', title: text }, most ? clipped(text, most) : text);
 
+// A name over several lines, where there is no room: broken after the signs that names are made of.
+const broken = (text) => el('bdi', { class: 'name', title: text },
+  shown(text).split(/(?<=[_/-]|\.(?=\p{L}))/u).flatMap((part, n) => (n ? [el('wbr'), part] : [part])));
+
+// Of a long text the beginning and the end; of a name, without what the names of all experiments begin with.
 function clipped(text, most) {
   const points = [...shown(text)];
+  const start = [...commonStart].length;
+  if (points.length <= most || start < 4 || !shown(text).startsWith(commonStart)) return middle(points, most);
+  return '\u2026' + middle(points.slice(Math.min(start, points.length - most + 1)), most - 1);
+}
+
+function startOfAll(names) {
+  let start = names.length > 1 ? names[0] : '';
+  for (const name of names) while (!name.startsWith(start)) start = start.slice(0, -1);
+  return start;
+}
+
+function middle(points, most) {
   if (points.length <= most) return points.join('');
   const tail = Math.floor((most - 1) / 2);
   return points.slice(0, most - 1 - tail).join('') + '\u2026' + points.slice(points.length - tail).join('');
@@ -44,7 +61,7 @@ function number(value) {
 const whole = (value) => (value === null || value === undefined ? '\u2013' : value.toLocaleString('en'));
 
 function bytes(value) {
-  const units = ['B', 'KB', 'MB', 'GB', 'TB', 'PB'];
+  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
   let unit = 0;
   while (value >= 1000 && unit < units.length - 1) { value /= 1000; unit += 1; }
   return (unit && value < 100 ? value.toFixed(1) : Math.round(value).toLocaleString('en')) + ' ' + units[unit];

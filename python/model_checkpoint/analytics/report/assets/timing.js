@@ -11,41 +11,57 @@ function timingSection() {
 function timingOf(kind, operations) {
   const totals = new Map();
   for (const one of operations) for (const [stage, seconds] of one.stages) totals.set(stage, (totals.get(stage) || 0) + seconds);
-  const stages = [...totals.keys()];
+  const stages = data.stages.filter((stage) => totals.has(stage));
   const stalls = operations.map((one) => one.stall_s).filter((stall) => stall !== null);
   const facts = [`median ${duration(median(operations.map((one) => one.seconds)))}`];
   if (stalls.length) facts.push(`training waits ${duration(median(stalls))}`);
   const last = operations.slice(-MOST_OPERATIONS).reverse();
   const most = Math.max(...last.map((one) => one.seconds), 1e-9);
+  const item = (hue, name, seconds) => el('li', {}, el('span', { class: `swatch ${hue}`, 'aria-hidden': 'true' }), named(name),
+    el('span', { class: 'quiet' }, share(seconds, operations)));
   return el('div', { class: 'timing' },
     el('h3', {}, named(kind), el('span', { class: 'quiet' }, `${plural(operations.length, 'time')} \u00b7 ${facts.join(' \u00b7 ')}`)),
-    el('ul', { class: 'stages' }, stages.map((stage, n) => el('li', {}, el('span', { class: `swatch s${n % 8}`, 'aria-hidden': 'true' }), named(stage),
-      el('span', { class: 'quiet' }, share(totals.get(stage), operations))))),
-    el('div', { class: 'operations' }, last.map((one) => operationRow(one, stages, most))),
-    operations.length > last.length ? el('p', { class: 'quiet' }, `the last ${last.length} of ${operations.length}`) : null);
+    el('ul', { class: 'stages' }, stages.map((stage) => item(stageHue(stage), stage, totals.get(stage))),
+      item('rest-of-time', 'other', operations.reduce((sum, one) => sum + unaccounted(one), 0))),
+    el('div', { class: 'operations' }, last.map((one) => operationRow(one, most))),
+    operations.length > last.length ? el('p', { class: 'quiet small' }, `the last ${last.length} of ${operations.length}`) : null);
 }
 
-function operationRow(one, stages, most) {
+// A stage looks the same wherever it is: those that take long have a hue of their own, the others are striped.
+const PLAIN = ['wait', 'snapshot', 'hash', 'write', 'fsync', 'read', 'catalog', 'copy'];
+
+function stageHue(stage) {
+  const plain = PLAIN.indexOf(stage);
+  if (plain >= 0) return `s${plain}`;
+  return `s${data.stages.filter((one) => !PLAIN.includes(one)).indexOf(stage) % 8} striped`;
+}
+
+const unaccounted = (one) => Math.max(0, one.seconds - one.stages.reduce((sum, [, seconds]) => sum + seconds, 0));
+
+function operationRow(one, most) {
   const bar = el('span', { class: 'stage-bar', role: 'img', 'aria-label': one.stages.map(([name, seconds]) => `${name} ${duration(seconds)}`).join(', ') });
-  for (const [name, seconds] of one.stages) {
-    const part = el('span', { class: `s${stages.indexOf(name) % 8}`, title: `${name}: ${duration(seconds)}` });
+  const add = (hue, seconds, title) => {
+    const part = el('span', { class: hue, title });
     part.style.width = (100 * seconds) / most + '%';
     bar.append(part);
-  }
-  const rest = el('span', { class: 'rest-of-time', title: 'in no stage' });
-  rest.style.width = (100 * Math.max(0, one.seconds - one.stages.reduce((sum, [, seconds]) => sum + seconds, 0))) / most + '%';
-  bar.append(rest);
-  if (one.stall_s !== null) {
-    const stall = el('span', { class: 'stall', title: `training waited ${duration(one.stall_s)}` });
-    stall.style.width = (100 * Math.min(one.stall_s, one.seconds)) / most + '%';
-    bar.append(stall);
-  }
-  return el('div', { class: 'operation' }, el('span', { class: 'label' }, named(one.label, 27)), bar, el('span', { class: 'right' }, duration(one.seconds)));
+  };
+  for (const [name, seconds] of one.stages) add(stageHue(name), seconds, `${name}: ${duration(seconds)}`);
+  add('rest-of-time', unaccounted(one), `other: ${duration(unaccounted(one))}`);
+  if (one.stall_s !== null) add('stall', Math.min(one.stall_s, one.seconds), `training waited ${duration(one.stall_s)}`);
+  return el('div', { class: 'operation' }, operationLabel(one), bar, el('span', { class: 'right' }, duration(one.seconds)));
+}
+
+// Of a narrow label the step stays.
+function operationLabel(one) {
+  const step = one.step === null ? null : el('span', { class: 'step' }, `step ${whole(one.step)}`);
+  return el('span', { class: 'label', title: one.label }, named(one.experiment === null ? one.label : one.experiment, 20), step);
 }
 
 function share(seconds, operations) {
   const total = operations.reduce((sum, one) => sum + one.seconds, 0);
-  return total ? Math.round((100 * seconds) / total) + ' %' : '';
+  if (!total) return '';
+  const percent = (100 * seconds) / total;
+  return percent > 0 && percent < 0.5 ? '< 1 %' : Math.round(percent) + ' %';
 }
 
 function median(values) {

@@ -23,10 +23,10 @@ function drawTradeOff(pair, plot, list, box) {
   plot.querySelectorAll('svg, .empty').forEach((old) => old.remove());
   const xs = extent([points.map((one) => one.px)], () => true), ys = extent([points.map((one) => one.py)], () => true);
   if (!xs) { plot.prepend(el('p', { class: 'empty' }, 'No checkpoint that is shown has both.')); return list.replaceChildren(); }
-  const padded = ([low, high]) => [low - (high - low) * 0.06, high + (high - low) * 0.06];
-  const drawn = frame(Math.max(plot.clientWidth, 240), 320, { x: padded(xs), y: padded(ys) }, {
+  const xLog = spansDecades(xs), log = spansDecades(ys);
+  const drawn = frame(Math.max(plot.clientWidth, 240), 320, { x: padded(xs, xLog), y: padded(ys, log) }, { xLog, log,
     label: `${plural(points.length, 'checkpoint')} by ${pair.y} and ${pair.x}; ${plural(front.size, 'one')} on the front`,
-    xTitle: `${pair.x}, ${direction(pair.x_mode)}`, yTitle: `${pair.y}, ${direction(pair.y_mode)}` });
+    xTitle: axisTitle(pair.x, pair.x_mode, xLog), yTitle: axisTitle(pair.y, pair.y_mode, log) });
   for (const one of points) { one.x = drawn.x(one.px); one.y = drawn.y(one.py); }
   const best = points.filter((one) => front.has(one.place)).sort((a, b) => a.px - b.px);
   drawn.area.append(svg('path', { class: 'front-line', d: stairs(best, pair) }));
@@ -43,10 +43,19 @@ function drawTradeOff(pair, plot, list, box) {
       [null, pair.y, number(one.py)], [null, pair.x, number(one.px)]], fate(one.checkpoint));
   });
   list.replaceChildren(el('h3', {}, `The front: ${best.length} of ${plural(points.length, 'checkpoint')}`),
-    table([words('Experiment'), figures('Step'), figures(pair.y), figures(pair.x)], best.map((one) => [
+    table([words('Experiment'), figures('Step'), figuresOf(pair.y), figuresOf(pair.x)], best.map((one) => [
       el('span', { class: 'owner' }, swatch(one.checkpoint.experiment), named(data.experiments[one.checkpoint.experiment].name, 28)),
       whole(one.checkpoint.step), number(one.py), number(one.px)]), `The front of ${pair.y} and ${pair.x}`));
   return undefined;
+}
+
+// Values over some powers of ten would lie on top of each other at the lower end of a linear axis.
+const spansDecades = ([low, high]) => low > 0 && high / low > 100;
+const axisTitle = (metric, mode, isLog) => `${metric}, ${direction(mode)}${isLog ? ' (log scale)' : ''}`;
+
+function padded([low, high], isLog) {
+  if (isLog) return [low / (high / low) ** 0.06, high * (high / low) ** 0.06];
+  return [low - (high - low) * 0.06, high + (high - low) * 0.06];
 }
 
 // What is behind the front is beaten: the line goes round the corner that lies on the worse side.
