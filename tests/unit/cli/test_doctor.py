@@ -47,12 +47,12 @@ def edit(root, statement):
 
 EDITS = {  # what somebody did to the catalog: the check that tells of it, its level, and the words for it
     "UPDATE checkpoints SET pinned = 1 WHERE step = 20": ("protection", "WARN", "pinned in the catalog alone"),
-    "UPDATE aliases SET checkpoint = (SELECT id FROM checkpoints WHERE step = 40 AND experiment = 'digits')": (
+    "UPDATE aliases SET checkpoint = (SELECT id FROM checkpoints WHERE step = 40) WHERE alias = 'kept'": (
         "protection", "WARN", "no name by the annotations, @kept by the catalog"),
     "DELETE FROM aliases": ("protection", "WARN", "@kept by the annotations, no name by the catalog"),
     "UPDATE checkpoints SET pinned = 0 WHERE step = 10": ("protection", "WARN", "pinned by its annotation alone"),
     "UPDATE checkpoints SET nbytes = 7 WHERE step = 20": ("manifest", "FAIL", "bytes, not 7"),
-    "UPDATE checkpoints SET digest = 'f' || substr(digest, 2), content = 'e' || substr(content, 2) WHERE step = 20": (
+    f"UPDATE checkpoints SET digest = '{0:064}', content = '{0:064}' WHERE step = 20": (
         "manifest", "FAIL", "digest, content"),
     "UPDATE checkpoint_metrics SET value = 7 WHERE name = 'val_loss'": ("remarks", "WARN", "metrics"),
     "UPDATE tags SET value = 'other'": ("remarks", "WARN", "tags"),
@@ -87,7 +87,7 @@ def test_a_catalog_that_differs_from_the_files_is_named_and_reindex_corrects_it(
     found, code = doctor()
     assert code == (1 if level == "FAIL" else 0)
     assert found[check][0] == level
-    assert any(words in item for item in found[check][1])
+    assert words in " ".join(found[check][1])
     assert "mckpt reindex" in found[check][2]
     assert mckpt("-C", root, "reindex").code == 0
     assert doctor() == ({}, 0)
