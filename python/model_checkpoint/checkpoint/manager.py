@@ -173,7 +173,7 @@ class CheckpointManager:
         points = MetricTable(self._workspace.catalog)
         compactor = Compactor(self._workspace.store.root, points)
         self._metrics = MetricsCollector(
-            experiment, points.append, compact=partial(compactor.compact, experiment, least=COMPACT_EVERY)
+            experiment, points.append, compact=partial(compactor.compact_alone, experiment, least=COMPACT_EVERY)
         )
         self._saver = Saver(
             self._workspace,
