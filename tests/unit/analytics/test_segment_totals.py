@@ -15,7 +15,8 @@ from model_checkpoint.analytics.segment import points_table, read_totals
 from model_checkpoint.analytics.segment_totals import decode_totals, encode_totals, totals_of
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.database import MetricTable
-from model_checkpoint.database.metric_table import POINT, SeriesKey
+from model_checkpoint.database.metric_batch import POINT
+from model_checkpoint.database.metric_table import SeriesKey
 
 LOSS, VAL = SeriesKey("loss", "train", '{"host":"a"}'), SeriesKey("loss", "val")
 
