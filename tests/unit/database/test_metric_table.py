@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from model_checkpoint.database import metric_batch, Catalog, MetricTable
+from model_checkpoint.database import Catalog, MetricTable, metric_batch
 from model_checkpoint.database.metric_table import SeriesKey
 from model_checkpoint.database.records import SegmentInfo
 from model_checkpoint.errors import CatalogDamagedError, CatalogError
