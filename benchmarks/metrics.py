@@ -4,8 +4,8 @@
 
 *log*: one call with one value, and with five, in the thread that calls it; beside TensorBoard's SummaryWriter and
 MLflow's log_metric to a local SQLite store, where they are installed, in turn. *sustained*: two processes that log more
-than was promised, how much of it was durable in how long, the end included, and what was found afterwards. *ask*: questions to as many points on disk. *best*: the best of
-10,000 checkpoints by every kind of criterion.
+than was promised, how much of it was durable in how long, the end included, and what was found afterwards. *ask*:
+questions to as many points on disk. *best*: the best of 10,000 checkpoints by every kind of criterion.
 
 Every answer is checked. Exits with 1 if a promise is not kept.
 """
