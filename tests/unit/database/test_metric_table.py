@@ -7,6 +7,7 @@ import sqlite3
 from functools import partial
 
 import pytest
+from sqlalchemy import event
 
 from model_checkpoint.database import Catalog, MetricTable, metric_batch
 from model_checkpoint.database.metric_table import SeriesKey
@@ -64,6 +65,21 @@ def test_however_many_points_are_added_at_once_they_come_back_as_they_were(table
     assert len(table.points("gpt2", limit=1)) == min(count, 100)
     assert table.list_segment(segment(count), first_id=1, last_id=count)
     assert table.points("gpt2").size == 0
+
+
+def test_many_points_take_no_more_statements_than_few(catalog, table):
+    """The thread that adds or reads them would ask the training loop for the interpreter's lock at each."""
+    statements = []
+    event.listen(catalog.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+
+    def taken(count):
+        statements.clear()
+        table.append("gpt2", {LOSS: [(n, 0.5, n, None) for n in range(count)], ACCURACY: [(0, 0.5, 0, None)]})
+        table.points("gpt2")
+        return list(statements)
+
+    taken(1)  # makes the series
+    assert taken(10_000) == taken(1)
 
 
 def test_series_are_told_apart_by_name_split_and_tags(table):
