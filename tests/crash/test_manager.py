@@ -291,6 +291,7 @@ import os, signal, sys, threading, torch
 import model_checkpoint as mc
 from model_checkpoint import _native
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who is started in the background inherits that it is ignored
 write = _native.write_segments
 def slow(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGINT)

@@ -27,7 +27,7 @@ import numpy as np
 import model_checkpoint as mc
 from model_checkpoint.errors import CheckpointError
 from model_checkpoint.events import CheckpointTrashed
-from model_checkpoint.types import CheckpointInfo
+from model_checkpoint.types import CheckpointInfo, CheckpointState
 
 __all__ = ["EXPERIMENTS", "TRASH_S", "Diary", "work"]
 
@@ -129,6 +129,8 @@ class _Worker:
     def look(self) -> None:
         def what() -> list[Any]:
             self.seen = list(self.ckpts.list())
+            lost = self.ckpts._workspace.catalog.list(states=(CheckpointState.LOST, CheckpointState.QUARANTINED))
+            assert not lost, f"{lost} were said to be lost, in a store from which nothing is taken"
             return [_described(info) for info in self.seen]
 
         self.diary.do("list", what, experiment=self.ckpts.experiment)
@@ -227,7 +229,7 @@ def work(workers: int, operations: int, seed: int, kill_every_s: float, diaries:
         workers: How many are at work at any time; who is killed is replaced.
         operations: How many operations there shall be in all.
         seed: Of all that is random.
-        kill_every_s: How many seconds apart.
+        kill_every_s: How many seconds apart, at least: in between, there are as many operations as workers.
         diaries: The directory for what they write down.
 
     Returns:
@@ -245,7 +247,7 @@ def work(workers: int, operations: int, seed: int, kill_every_s: float, diaries:
             while len(alive) < workers and counter.value < operations:
                 born += 1
                 alive[_fork(root, diaries, born, chance.random(), counter, operations)] = born
-            _sleep_until(lambda: counter.value >= operations, kill_every_s)
+            _let_work(alive, counter, operations, kill_every_s)
             if counter.value < operations:
                 victim = chance.choice(list(alive))
                 os.kill(victim, signal.SIGKILL)
@@ -292,10 +294,12 @@ def _fork(root: str, diaries: str, number: int, seed: float, counter: _Counter, 
         os._exit(99)
 
 
-def _sleep_until(is_over: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and not is_over():
+def _let_work(alive: dict[int, int], counter: _Counter, operations: int, seconds: float) -> None:
+    """Wait so long, and until each could do something: where all are killed before that, nobody ever does."""
+    deadline, enough = time.monotonic() + seconds, counter.value + len(alive)
+    while counter.value < operations and (time.monotonic() < deadline or counter.value < enough):
         time.sleep(0.01)
+        _reap(alive, wait=False)
 
 
 def _reap(alive: dict[int, int], *, wait: bool) -> None:

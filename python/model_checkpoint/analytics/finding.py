@@ -18,9 +18,18 @@ def find(
     ref: str | int,
     experiment: str | None = None,
     *,
+    goal: Objective | None = None,
     states: Sequence[CheckpointState] = COMMITTED,
 ) -> CheckpointInfo:
     """The checkpoint that a reference names, as `Lookup.resolve`; ``best`` is the best by the experiment's criterion.
+
+    Args:
+        catalog: Where to look.
+        ref: The reference. An experiment that it names wins over ``experiment``.
+        experiment: Where to look; None for the whole store.
+        goal: What makes a checkpoint of ``experiment`` the best, as the program that trains knows it: a function of the
+            user's own cannot be stored.
+        states: What may be found.
 
     Raises:
         CheckpointNotFoundError: Nothing or more than one thing answers to it; its candidates do.
@@ -28,20 +37,15 @@ def find(
     settings = _with_criterion(catalog, ref, experiment)
     if settings is None:
         return catalog.resolve(ref, experiment, states=states)
-    try:
-        goal = Objective.of(settings)
-    except ConfigurationError as error:
-        raise CheckpointNotFoundError(
-            f"which is the best of {settings.name!r} cannot be told here: {error}",
-            ref=str(ref),
-            candidates=[f"{settings.name}:best@METRIC"],
-        ) from None
-    found = None if goal is None else find_best(catalog, settings.name, goal, states=states)
-    if found is None:
-        raise CheckpointNotFoundError(
-            f"no checkpoint of {settings.name!r} satisfies {settings.criterion}", ref=str(ref)
-        )
-    return found
+    if goal is None or settings.name != experiment:
+        goal = _stored_goal(settings, str(ref))
+    found = find_best(catalog, settings.name, goal, states=states)
+    if found is not None:
+        return found
+    elsewhere = find_best(catalog, settings.name, goal, states=tuple(CheckpointState))
+    if elsewhere is not None:
+        raise CheckpointNotFoundError(f"{elsewhere.ref} is {elsewhere.state.value}", ref=str(ref))
+    raise CheckpointNotFoundError(f"no checkpoint of {settings.name!r} satisfies {settings.criterion}", ref=str(ref))
 
 
 def find_best(
@@ -59,6 +63,25 @@ def find_best(
     except MetricNotFoundError:
         return None
     return catalog.get(found[0].id) if found else None
+
+
+def _stored_goal(settings: ExperimentInfo, ref: str) -> Objective:
+    """What the experiment's criterion says.
+
+    Raises:
+        CheckpointNotFoundError: It is a function that only the program that trains knows.
+    """
+    try:
+        goal = Objective.of(settings)
+    except ConfigurationError as error:
+        raise CheckpointNotFoundError(
+            f"which is the best of {settings.name!r} cannot be told here: {error}",
+            ref=ref,
+            candidates=[f"{settings.name}:best@METRIC"],
+        ) from None
+    if goal is None:  # a catalog that was edited: a criterion has a metric that it looks at first
+        raise CheckpointNotFoundError(f"experiment {settings.name!r} monitors no metric", ref=ref)
+    return goal
 
 
 def _with_criterion(catalog: Lookup, ref: str | int, experiment: str | None) -> ExperimentInfo | None:

@@ -21,6 +21,8 @@ _MOST = 400
 """Fits see at most so many points: medians of stretches."""
 _CUTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _MUCH = 3.0
+_LARGEST = 1e150
+"""Fits go by squares, which a float must hold."""
 _RATES = 40
 
 LawName = Literal["power", "exponential"]
@@ -69,11 +71,13 @@ def extrapolate(steps: ArrayLike, values: ArrayLike, step: int) -> Extrapolation
         step: Which step to look at, beyond the last one.
 
     Raises:
-        ConfigurationError: There are fewer than 12 finite values, or the step is not beyond them.
+        ConfigurationError: There are fewer than 12 finite values, or one above 1e150, or the step is not beyond them.
     """
     x, y = finite(steps, values)
     if x.size < _LEAST:
         raise ConfigurationError(f"{x.size} finite values are too few to extrapolate")
+    if np.abs(y).max() > _LARGEST:
+        raise ConfigurationError(f"values above {_LARGEST:g} are too large to extrapolate")
     if step <= x[-1]:
         raise ConfigurationError(f"step {step} is not beyond the last one, {x[-1]:.0f}")
     errors = {name: _errors_of_beginnings(law, x, y, step) for name, law in _LAWS.items()}

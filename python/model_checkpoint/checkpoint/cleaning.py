@@ -1,8 +1,13 @@
 """Carrying out what retention decides: from the plan to the trash, and back.
 
-A checkpoint goes in the order that mirrors its coming: the catalog says that it is in the trash, its directory is
-renamed there, both changed directories are synced, and only later is it deleted for good. Whatever a crash leaves in
-between, `Workspace.reconcile` puts right.
+A checkpoint goes in the order that mirrors its coming:
+
+    1. The catalog says that it is in the trash. From here on nobody is offered it, whatever becomes of this process.
+    2. In a second transaction, its directory is renamed there and both changed directories are synced. Nobody else can
+       change the catalog meanwhile: who took it back, or protected it, in between has done so before, and is heeded.
+    3. Later, it is deleted for good.
+
+Whatever a crash leaves in between, `Workspace.reconcile` puts right.
 """
 
 from __future__ import annotations
@@ -15,19 +20,20 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from model_checkpoint.analytics.objective import Objective
+from model_checkpoint.checkpoint.facts import agrees
 from model_checkpoint.checkpoint.keep import Keep
 from model_checkpoint.checkpoint.retention import RetentionPlan, check_plan, plan_retention
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.errors import CheckpointInUseError, CheckpointNotFoundError, IntegrityError, StorageError
 from model_checkpoint.events import CheckpointRestored, CheckpointTrashed, Event, RetentionPlanned
-from model_checkpoint.storage.trash import TrashEntry
 from model_checkpoint.types import CheckpointInfo, CheckpointState, ExperimentInfo
 from model_checkpoint.utils.clock import utc_now
-from model_checkpoint.utils.presence import is_present
 
 __all__ = ["Janitor"]
 
 _log = logging.getLogger("model_checkpoint")
+_GOING = frozenset({CheckpointState.COMMITTED, CheckpointState.TRASHED})
+"""States of what may be moved to the trash: it is there, or somebody else is about to move it."""
 
 
 class Janitor:
@@ -115,8 +121,8 @@ class Janitor:
             CheckpointExistsError: Its place is taken.
             IntegrityError: Its manifest is damaged; it is back, and not to be trusted.
         """
-        found = self._workspace.store.restore(checkpoint_id)
-        with self._workspace.catalog.write():  # from here on nobody tells the catalog of news that this does not see
+        with self._workspace.catalog.write():  # nobody takes it for lost, or tells of news that this does not see
+            found = self._workspace.store.restore(checkpoint_id)
             info = self._workspace.describe(found.path)
             self._replace(info, "restore")
         self._emit(CheckpointRestored(info))
@@ -126,20 +132,18 @@ class Janitor:
         """Move a checkpoint to the trash, or delete it, if that is emptied at once.
 
         Raises:
-            CheckpointInUseError: Somebody reads it, or has pinned or named it since; it is still there.
+            CheckpointInUseError: Somebody reads it, or has said something of it since; it is still there.
             CheckpointNotFoundError: Somebody else has removed it.
             StorageError: The file system failed.
         """
-        store = self._workspace.store
         self._doom(checkpoint, reason)
         try:
-            entry = store.delete(checkpoint, reasons=(reason,), keep=self._trash_for)
+            self._move(checkpoint, reason)
         except CheckpointInUseError:
-            self._set_state(checkpoint, CheckpointState.COMMITTED, "untrash", "in use")
+            self._spare(checkpoint)
             raise
         if not self._trash_for:
             self._workspace.purge_expired()
-        self._note_removal(checkpoint, entry)
         self._emit(CheckpointTrashed(checkpoint, reason))
 
     def _try_remove(self, checkpoint: CheckpointInfo, reason: str) -> None:
@@ -158,24 +162,34 @@ class Janitor:
             return True
 
     def _doom(self, checkpoint: CheckpointInfo, reason: str) -> None:
-        """Say that a checkpoint is in the trash, unless somebody has protected it since the plan was made."""
+        """Say that a checkpoint is in the trash, unless something was said of it since the plan was made."""
         catalog = self._workspace.catalog
         with catalog.write():
             now = catalog.get(checkpoint.id)
-            if (now.pinned, now.aliases) != (checkpoint.pinned, checkpoint.aliases):
-                raise CheckpointInUseError(f"{checkpoint.ref} was pinned or named just now")
+            if now.state not in _GOING or now.path != checkpoint.path:
+                raise CheckpointNotFoundError(f"{checkpoint.ref} is {now.state.value} by now", ref=checkpoint.ref)
+            if not agrees(dataclasses.replace(now, state=checkpoint.state), checkpoint):
+                raise CheckpointInUseError(f"something was said of {checkpoint.ref} just now")
             self._set_state(checkpoint, CheckpointState.TRASHED, "trash", reason)
 
-    def _note_removal(self, checkpoint: CheckpointInfo, entry: TrashEntry) -> None:
-        """Say where in the trash a checkpoint is, if others have not restored or deleted it already."""
-        catalog, root = self._workspace.catalog, self._workspace.store.root
+    def _move(self, checkpoint: CheckpointInfo, reason: str) -> None:
+        """Move a doomed checkpoint to the trash, unless somebody who took its remover for dead has taken it back."""
+        catalog, store = self._workspace.catalog, self._workspace.store
+        with catalog.write():
+            now = catalog.get(checkpoint.id)
+            if now.state is not CheckpointState.TRASHED:
+                raise CheckpointInUseError(f"{checkpoint.ref} was taken back just now")
+            entry = store.delete(checkpoint, reasons=(reason,), keep=self._trash_for)
+            path = os.path.relpath(entry.checkpoint, store.root)
+            self._replace(dataclasses.replace(now, path=path))
+
+    def _spare(self, checkpoint: CheckpointInfo) -> None:
+        """Say that a doomed checkpoint is where it was, unless others have gone on with it."""
+        catalog = self._workspace.catalog
         with catalog.write(), contextlib.suppress(CheckpointNotFoundError):
             now = catalog.get(checkpoint.id)
-            if is_present(entry.checkpoint):
-                path = os.path.relpath(entry.checkpoint, root)
-                self._replace(dataclasses.replace(now, state=CheckpointState.TRASHED, path=path))
-            elif not is_present(os.path.join(root, entry.path)):
-                catalog.remove(now.id)
+            if (now.state, now.path) == (CheckpointState.TRASHED, checkpoint.path):
+                self._set_state(checkpoint, CheckpointState.COMMITTED, "untrash", "in use")
 
     def _set_state(self, checkpoint: CheckpointInfo, state: CheckpointState, action: str, reason: str) -> None:
         catalog = self._workspace.catalog

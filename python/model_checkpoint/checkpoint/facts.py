@@ -17,7 +17,7 @@ from model_checkpoint.types import CheckpointInfo
 from model_checkpoint.utils import real_path
 from model_checkpoint.utils.storage_errors import storage_errors
 
-__all__ = ["ManifestFacts", "agrees", "is_in_commit_order"]
+__all__ = ["ManifestFacts", "agrees", "comparable", "is_in_commit_order"]
 
 
 class ManifestFacts:
@@ -61,7 +61,7 @@ def agrees(row: CheckpointInfo, truth: CheckpointInfo) -> bool:
 
     Of checkpoints that claim the same number, the catalog counts one higher: see `is_in_commit_order`.
     """
-    return _comparable(row) == _comparable(truth)
+    return comparable(row) == comparable(truth)
 
 
 def is_in_commit_order(rows: Sequence[CheckpointInfo], truths: Mapping[str, CheckpointInfo]) -> bool:
@@ -70,7 +70,7 @@ def is_in_commit_order(rows: Sequence[CheckpointInfo], truths: Mapping[str, Chec
     return order == sorted(order, reverse=True)
 
 
-def _comparable(info: CheckpointInfo) -> CheckpointInfo:
+def comparable(info: CheckpointInfo) -> CheckpointInfo:
     """A checkpoint without its number, where NaN equals NaN."""
     metrics = {name: "nan" if math.isnan(value) else value for name, value in info.metrics.items()}
     return dataclasses.replace(info, seq=0, metrics=metrics)  # type: ignore[arg-type]

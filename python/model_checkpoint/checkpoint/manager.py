@@ -465,7 +465,7 @@ class CheckpointManager:
         """Bring a removed checkpoint back from the trash."""
         self._enter()
         states = (CheckpointState.TRASHED,)
-        found = find(self._workspace.catalog, ref, self._experiment.name, states=states)
+        found = find(self._workspace.catalog, ref, self._experiment.name, goal=self._goal, states=states)
         return self._janitor.restore(found.id)
 
     # --- finding ------------------------------------------------------------------------------------------------------
@@ -533,7 +533,7 @@ class CheckpointManager:
             CheckpointNotFoundError: There is none, or more than one; it names what there is instead.
         """
         self.wait()
-        return find(self._workspace.catalog, ref, self._experiment.name)
+        return find(self._workspace.catalog, ref, self._experiment.name, goal=self._goal)
 
     def load(
         self,
@@ -618,7 +618,8 @@ class CheckpointManager:
             bytes_per_s=bytes_per_s,
             within_s=within_s,
         )
-        todo = due(self._workspace, refs, experiment=self._experiment.name, older_than_s=older_than_s)
+        name = self._experiment.name
+        todo = due(self._workspace, refs, experiment=name, goal=self._goal, older_than_s=older_than_s)
         with self._progress.waiting(f"scrubbing {self._experiment.name}"):
             return scrubber.run(todo)
 

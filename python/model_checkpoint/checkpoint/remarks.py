@@ -81,9 +81,9 @@ class Remarks:
             ConfigurationError: The name could not be told from another kind of reference.
         """
         check_alias(alias)
-        former = self._workspace.holder(checkpoint.experiment, alias)
-        claim = self._now(former, alias)
         with self._workspace.catalog.write():  # outside of it, others would see the name where it has been withdrawn
+            former = self._workspace.holder(checkpoint.experiment, alias)
+            claim = self._now(former, alias)
             named = self._say(checkpoint, "alias", aliases={alias: claim})
             holder = self._workspace.holder(checkpoint.experiment, alias)
             if holder is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from model_checkpoint.analytics.finding import find
+from model_checkpoint.analytics.objective import Objective
 from model_checkpoint.checkpoint.scrub_journal import read_journal
 from model_checkpoint.checkpoint.scrub_order import ScrubDecision, plan_scrub
 from model_checkpoint.checkpoint.workspace import Workspace
@@ -56,6 +57,7 @@ def due(
     refs: Sequence[str | int] = (),
     *,
     experiment: str | None = None,
+    goal: Objective | None = None,
     older_than_s: float | None = None,
 ) -> Due:
     """What a scrub has to read.
@@ -64,6 +66,7 @@ def due(
         workspace: The store and its catalog.
         refs: Which checkpoints; without any, all of them.
         experiment: Of which experiment; None for all.
+        goal: What makes a checkpoint of it the best, if that is known.
         older_than_s: Leave out what was verified since so many seconds.
 
     Raises:
@@ -74,7 +77,7 @@ def due(
     for name in [info.name for info in workspace.catalog.experiments()] if experiment is None else [experiment]:
         workspace.reconcile(name)
     if refs:
-        named = [find(workspace.catalog, ref, experiment, states=_STATES) for ref in refs]
+        named = [find(workspace.catalog, ref, experiment, goal=goal, states=_STATES) for ref in refs]
         checkpoints = tuple({info.id: info for info in named}.values())
     else:
         checkpoints = workspace.catalog.list(experiment, states=_STATES)

@@ -42,6 +42,7 @@ __all__ = ["Workspace"]
 
 _log = logging.getLogger("model_checkpoint")
 _EVERY_STATE = tuple(CheckpointState)
+_OUT_OF_PLACE = frozenset({CheckpointState.LOST, CheckpointState.QUARANTINED})
 _METRICS_MAY_LACK = "metrics that were logged and had not moved to Parquet files yet may be missing"
 
 
@@ -310,13 +311,15 @@ class Workspace:
         for path, info in disagreements:
             if info is None:
                 self._adopt(path)
-            elif info.state is CheckpointState.TRASHED:
-                self._finish_trashing(info)
-            elif info.state is CheckpointState.COMMITTED:
+            elif info.state in _OUT_OF_PLACE:
+                self._readmit(info)
+            elif self._is_found_again(info):
+                continue
+            elif info.state is CheckpointState.TRASHED:  # it was deleted for good
+                self.catalog.remove(info.id)
+            else:
                 _log.warning("%s is lost: its directory is gone", info.ref)
                 self.catalog.set_state(info.id, CheckpointState.LOST)
-            else:
-                self._readmit(info)
 
     def _is_right(self, experiment: str) -> bool:
         """Whether the catalog says of every checkpoint what its files say."""
@@ -386,21 +389,24 @@ class Workspace:
         self.catalog.remove(info.id)
         self.catalog.add(found)
 
-    def _finish_trashing(self, info: CheckpointInfo) -> None:
-        """A process died while it moved a checkpoint to the trash or back, or deleted it for good."""
+    def _is_found_again(self, info: CheckpointInfo) -> bool:
+        """Let the catalog say where a checkpoint is that is not where it should be; whether it is anywhere.
+
+        A process may have died while it moved it to the trash or back; or the catalog is an older copy.
+        """
         if self.catalog.get(info.id).path != info.path:  # it is back in its place, and was adopted there just now
-            return
+            return True
         if info.path in self._paths(info.experiment):
             self.catalog.set_state(info.id, CheckpointState.COMMITTED)
-            return
+            return True
         try:
             entry = self.store.trash.find(info.id)
         except CheckpointNotFoundError:
-            self.catalog.remove(info.id)
-            return
+            return False
         path = os.path.relpath(entry.checkpoint, self.store.root)
         self.catalog.remove(info.id)
-        self.catalog.add(dataclasses.replace(info, path=path))
+        self.catalog.add(dataclasses.replace(info, state=CheckpointState.TRASHED, path=path))
+        return True
 
 
 def _open_catalog(store: Store, *, is_suspect: bool = False) -> Catalog:

@@ -11,6 +11,7 @@ import click
 
 from model_checkpoint.cli.command import with_shared_options
 from model_checkpoint.cli.exit_codes import ExitCode, exit_code_of
+from model_checkpoint.cli.narrow import tolerate_any_text
 from model_checkpoint.cli.render import escape
 from model_checkpoint.errors import CheckpointError, StorageError
 
@@ -94,7 +95,7 @@ def _print_version() -> ExitCode:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command. This is the process's boundary: every error ends here, as one line and an exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    _tolerate_any_name(sys.stdout, sys.stderr)
+    tolerate_any_text(sys.stdout, sys.stderr)
     try:
         code = _mckpt.main(args=words, prog_name="mckpt", standalone_mode=False)
         sys.stdout.flush()
@@ -111,14 +112,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
             raise
         _complain(_message(error))
         return exit_code_of(error)
-
-
-def _tolerate_any_name(*streams: object) -> None:
-    """Let a stream of a narrow encoding print a name that it cannot encode as escapes."""
-    for stream in streams:
-        reconfigure = getattr(stream, "reconfigure", None)  # streams that tests put there lack it
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
 
 
 def _reader_went_away() -> int:

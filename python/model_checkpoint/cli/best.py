@@ -127,7 +127,7 @@ def _print_table(ranking: Ranking) -> None:
         infos = [found.info for found in ranking.found]
         print_table(columns(metrics), [row(info, ranking.view.reasons_of(info), metrics, now) for info in infos])
         return
-    numbers = [Column(name, right=True) for name in metrics]
+    numbers = [Column(name, right=True, clips=True) for name in metrics]
     headings = [
         Column("STEP", right=True),
         Column("ID"),

@@ -40,7 +40,7 @@ def columns(metrics: Sequence[str]) -> list[Column]:
         Column("STEP", right=True),
         Column("ID"),
         Column("AGE", right=True),
-        *(Column(name, right=True) for name in metrics),
+        *(Column(name, right=True, clips=True) for name in metrics),
         Column("SIZE", right=True),
         Column("KEPT BECAUSE", wraps=True),
         Column("STATE"),

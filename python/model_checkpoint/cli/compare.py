@@ -36,12 +36,12 @@ _WIDTH = 32
 _LEAST_RUNS = 5
 """Of fewer, no rank correlation is significant at 5 %."""
 _COLUMNS = (
-    Column("EXPERIMENT"), Column("BEST", right=True), Column("AT STEP", right=True, drops=True),
+    Column("EXPERIMENT", clips=True), Column("BEST", right=True), Column("AT STEP", right=True, drops=True),
     Column("LAST", right=True, drops=True),
     Column("STEPS", right=True, drops=True), Column("LATELY", drops=True), Column("COURSE"),
 )  # fmt: skip
 _EFFECT_COLUMNS = (
-    Column("SETTING"),
+    Column("SETTING", clips=True),
     Column("STRENGTH", right=True),
     Column("AS"),
     Column("P", right=True),
@@ -175,7 +175,7 @@ def _print(runs: Sequence[_Run], title: str) -> None:
         print_line("what they were made with", style="bold")
         names = [run.info.name for run in runs]
         print_table(
-            [Column("EXPERIMENT"), *(Column(key) for key in settings)],
+            [Column("EXPERIMENT", clips=True), *(Column(key, clips=True) for key in settings)],
             [[name, *(_setting(values.get(name)) for values in settings.values())] for name in names],
         )
 

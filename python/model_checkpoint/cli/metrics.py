@@ -22,7 +22,7 @@ from model_checkpoint.database.metric_table import NO_TAGS
 __all__ = ["metrics_command"]
 
 _COLUMNS = (
-    Column("METRIC"), Column("SPLIT"), Column("TAGS"), Column("POINTS", right=True, drops=True),
+    Column("METRIC", clips=True), Column("SPLIT"), Column("TAGS", clips=True), Column("POINTS", right=True, drops=True),
     Column("STEPS", right=True, drops=True), Column("LAST", right=True), Column("MIN", right=True, drops=True),
     Column("MAX", right=True, drops=True), Column("MEAN", right=True, drops=True), Column("NOT FINITE", right=True),
     Column("COURSE"),

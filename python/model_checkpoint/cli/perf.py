@@ -35,8 +35,8 @@ _STAGES = (
     Column("P90", right=True), Column("P99", right=True), Column(""),
 )  # fmt: skip
 _OPERATIONS = (
-    Column("CHECKPOINT"), Column("WHEN", right=True), Column("BYTES", right=True), Column("TIME", right=True),
-    Column("BYTES/S", right=True), Column("WAITED", right=True), Column("MOSTLY"),
+    Column("CHECKPOINT", clips=True), Column("WHEN", right=True), Column("BYTES", right=True),
+    Column("TIME", right=True), Column("BYTES/S", right=True), Column("WAITED", right=True), Column("MOSTLY"),
 )  # fmt: skip
 
 
@@ -92,7 +92,8 @@ def _print(kind: _Kind) -> None:
     experiments = sorted({timing.experiment for timing in kind.timings if timing.experiment is not None})
     where = f" of {experiments[0]}" if len(experiments) == 1 else ""
     print_line(f"{count(figures.count, _KINDS[figures.kind])}{escape(where)}: {_totals(figures)}", style="bold")
-    print_line(_latency(figures))
+    if figures.count > 1:
+        print_line(_latency(figures))
     print_line()
     print_table(_STAGES, [_stage_row(figures, *stage) for stage in kind.stages()])
     print_line()
@@ -117,7 +118,8 @@ def _latency(figures: OperationFigures) -> str:
 def _stage_row(figures: OperationFigures, stage: str, seconds: float, found: Percentiles) -> list[str | Cell]:
     share = seconds / figures.seconds if figures.seconds > 0.0 else 0.0
     style = "dim" if stage == _REST else "cyan"
-    times = [format_duration(value) for value in (found.p50, found.p90, found.p99)]
+    several = (found.p50, found.p90, found.p99) if figures.count > 1 else ()  # of one, they are that one
+    times = [format_duration(value) for value in several] or [""] * 3
     return [stage, format_duration(seconds), f"{share:.1%}", *times, Cell(bar(share, _BAR_WIDTH), style)]
 
 

@@ -141,7 +141,7 @@ def _print_plan(cleanup: _Cleanup, now: datetime) -> None:
         Column("STEP", right=True),
         Column("ID"),
         Column("AGE", right=True),
-        *(Column(name, right=True) for name in metrics),
+        *(Column(name, right=True, clips=True) for name in metrics),
         Column("SIZE", right=True),
         Column("BECAUSE", wraps=True),
     ]

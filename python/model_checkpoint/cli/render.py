@@ -41,7 +41,8 @@ __all__ = [
 _AHEAD = "ahead"
 _GAP = "  "
 _NARROWEST = 16  # columns: below this, wrapping is worse than what the terminal does with a long line
-_COMFORTABLE = 32  # columns: so much room a column that wraps gets before others are left out
+_COMFORTABLE = 32  # columns: so much room one that wraps or clips gets before others are left out
+_SHORTEST = 24  # columns: what is left of a name at least
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
 
@@ -66,12 +67,15 @@ class Column:
         right: Whether it is aligned to the right, as numbers are.
         wraps: Whether it is broken over lines where the terminal is too narrow; one column of a table may be.
         drops: Whether it is left out where the terminal is too narrow; of several ones the last goes first.
+        clips: Whether the middle of its texts is left out where the terminal is too narrow, as of names: they often
+            begin alike, and end with what tells them apart.
     """
 
     title: str
     right: bool = False
     wraps: bool = False
     drops: bool = False
+    clips: bool = False
 
 
 # --- values as text ---------------------------------------------------------------------------------------------------
@@ -186,7 +190,7 @@ def _without_dropped(shown: list[int], columns: Sequence[Column], body: Sequence
         return shown
     widths = {n: max(_width(columns[n].title), *(_width(row[n].text) for row in body)) for n in shown}
     for n in shown:
-        widths[n] = min(widths[n], _COMFORTABLE) if columns[n].wraps else widths[n]
+        widths[n] = min(widths[n], _COMFORTABLE) if columns[n].wraps or columns[n].clips else widths[n]
     for n in reversed([n for n in shown if columns[n].drops]):
         if sum(widths.values()) + len(_GAP) * (len(widths) - 1) > available:
             del widths[n]
@@ -194,20 +198,31 @@ def _without_dropped(shown: list[int], columns: Sequence[Column], body: Sequence
 
 
 def _fit(widths: list[int], columns: Sequence[Column]) -> list[int]:
-    """Take from the column that wraps what the lines are too long by."""
+    """Take what the lines are too long by from the columns that wrap or clip; a name that is too long keeps most."""
     available = _line_width()
     excess = sum(widths) + len(_GAP) * (len(widths) - 1) - available if available is not None else 0
-    if excess <= 0:
-        return widths
-    return [
-        max(width - excess, min(width, _NARROWEST)) if column.wraps else width
-        for width, column in zip(widths, columns, strict=True)
-    ]
+    wrapping = [n for n, column in enumerate(columns) if column.wraps]
+    clipping = [n for n, column in enumerate(columns) if column.clips]
+    for which, least in ((wrapping, _COMFORTABLE), (clipping, _SHORTEST), (wrapping, _NARROWEST)):
+        widths, excess = _narrowed(widths, which, least, excess)
+    return widths
+
+
+def _narrowed(widths: list[int], which: Sequence[int], least: int, excess: int) -> tuple[list[int], int]:
+    """Some columns with ``excess`` less, the widest first, but not below a width; and what is still too much."""
+    narrowed = list(widths)
+    while excess > 0 and any(narrowed[n] > least for n in which):
+        narrowed[max(which, key=narrowed.__getitem__)] -= 1
+        excess -= 1
+    return narrowed, excess
 
 
 def _lines(row: Sequence[Cell], widths: Sequence[int], columns: Sequence[Column]) -> Iterator[str]:
     """The lines of one row: one, unless a cell is wider than its column."""
-    wrapped = [_wrap(cell.text, width) for cell, width in zip(row, widths, strict=True)]
+    wrapped = [
+        [_clip(cell.text, width)] if column.clips else _wrap(cell.text, width)
+        for cell, width, column in zip(row, widths, columns, strict=True)
+    ]
     for at in range(max(map(len, wrapped), default=0)):
         texts = [lines[at] if at < len(lines) else "" for lines in wrapped]
         last = max((index for index, text in enumerate(texts) if text), default=0)
@@ -223,6 +238,19 @@ def _wrap(text: str, width: int) -> list[str]:
     import textwrap
 
     return textwrap.wrap(text, width)
+
+
+def _clip(text: str, width: int) -> str:
+    """A text without its middle, if it is too long."""
+    if _width(text) <= width:
+        return text
+    tail = (width - 1) // 2
+    return _start(text, width - 1 - tail) + "…" + _start(text[::-1], tail)[::-1]
+
+
+def _start(text: str, width: int) -> str:
+    """The longest beginning that fits."""
+    return next(text[:n] for n in range(len(text), -1, -1) if _width(text[:n]) <= width)
 
 
 def _aligned(text: str, width: int, style: str, *, right: bool, last: bool) -> str:

@@ -39,7 +39,7 @@ _ALL = 1_000_000  # more saves than a timing log has
 _LAST_SAVES = 100
 _BAR_WIDTH = 30
 _COLUMNS = (
-    Column("POLICY"), Column("SAVES", right=True), Column("SAVING", right=True), Column("LOST", right=True),
+    Column("POLICY", clips=True), Column("SAVES", right=True), Column("SAVING", right=True), Column("LOST", right=True),
     Column("OVERHEAD", right=True), Column(""),
 )  # fmt: skip
 

@@ -28,8 +28,9 @@ from model_checkpoint.utils.sizes import format_size
 __all__ = ["print_report"]
 
 _COLUMNS = (
-    Column("METRIC"), Column("SPLIT"), Column("TAGS"), Column("COURSE"), Column("LAST", right=True),
-    Column("MIN", right=True, drops=True), Column("MAX", right=True, drops=True), Column("REMARKS", wraps=True),
+    Column("METRIC", clips=True), Column("SPLIT"), Column("TAGS", clips=True), Column("COURSE"),
+    Column("LAST", right=True), Column("MIN", right=True, drops=True), Column("MAX", right=True, drops=True),
+    Column("REMARKS", wraps=True),
 )  # fmt: skip
 
 

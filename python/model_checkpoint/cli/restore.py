@@ -49,9 +49,10 @@ def restore_command(session: Session, *, ref: str | None) -> ExitCode:
 
 
 def _restore(session: Session, workspace: Workspace, ref: str) -> None:
+    from model_checkpoint.analytics.finding import find
     from model_checkpoint.checkpoint.cleaning import Janitor
 
-    trashed = workspace.catalog.resolve(ref, states=_TRASHED)
+    trashed = find(workspace.catalog, ref, states=_TRASHED)
     info = Janitor(workspace, emit=lambda _: None).restore(trashed.id)
     if session.as_json:
         print_json(checkpoint_json(info))

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["scrub_command"]
 
 _PLAN = (
-    Column("ORDER", right=True), Column("CHECKPOINT"), Column("AGE", right=True), Column("SIZE", right=True),
-    Column("BECAUSE", wraps=True),
+    Column("ORDER", right=True), Column("CHECKPOINT", clips=True), Column("AGE", right=True),
+    Column("SIZE", right=True), Column("BECAUSE", wraps=True),
 )  # fmt: skip
 
 

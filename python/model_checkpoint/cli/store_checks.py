@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from model_checkpoint.cli.agreement_checks import check_agreement
 from model_checkpoint.cli.findings import Finding, fail, ok, warn
+from model_checkpoint.cli.leftover_checks import check_leftovers
 from model_checkpoint.cli.render import count
 from model_checkpoint.cli.root import is_store
 from model_checkpoint.database.catalog import Catalog
@@ -22,9 +23,6 @@ from model_checkpoint.utils.filesystem import file_system_of, free_bytes
 from model_checkpoint.utils.sizes import format_size
 
 __all__ = ["check_store"]
-
-_NAMED = 3
-"""How many checkpoints or files a line names."""
 
 _NO_CATALOG = "there is none; mckpt reindex builds it from the manifests"
 
@@ -48,7 +46,8 @@ def check_store(root: Path) -> Iterator[Finding]:
     yield catalog
     yield from _check_metrics(root)
     yield _check_space(root, checkpoints)
-    yield from _check_contents(store, checkpoints)
+    yield from check_agreement(store)
+    yield from check_leftovers(store)
 
 
 # --- the file system --------------------------------------------------------------------------------------------------
@@ -147,7 +146,7 @@ def _check_metrics(root: Path) -> Iterator[Finding]:
     wrong = [segment.path for segment in segments if _size(os.path.realpath(root), segment.path) != segment.nbytes]
     points, nbytes = sum(one.points for one in segments), sum(one.nbytes for one in segments)
     if wrong:
-        yield fail("metrics", f"{_some(wrong)}: gone, or not the size that was written; mckpt verify --all names all")
+        yield fail("metrics", "gone, or not the size that was written; mckpt verify --all reads all of them", wrong)
     elif segments:
         yield ok("metrics", f"{count(len(segments), 'segment')}, {points:,} points, {format_size(nbytes)}")
 
@@ -159,41 +158,3 @@ def _size(root: str, path: str) -> int | None:
         return real_path.lstat(segment_path(root, path)).st_size
     except (FileNotFoundError, StorageError, CorruptionError):
         return None
-
-
-# --- the checkpoints --------------------------------------------------------------------------------------------------
-
-
-def _check_contents(store: Store, checkpoints: Sequence[CheckpointInfo]) -> Iterator[Finding]:
-    """Compare the catalog with the manifests, and look for what was left behind."""
-    found = store.scan()
-    present = {info.id for info in found.checkpoints}
-    known = {info.id for info in checkpoints}
-    lost = [info.ref for info in checkpoints if info.id not in present]
-    unknown = [info.ref for info in found.checkpoints if info.id not in known]
-    states = Counter(info.state for info in found.checkpoints)
-    verified = sum(info.verified_at is not None for info in found.checkpoints)
-    yield ok("checkpoints", f"{states[CheckpointState.COMMITTED]} with a sound manifest, {verified} of them verified")
-    if lost:
-        yield fail("lost", f"{_some(lost)}: the catalog knows them, the store has no such directory")
-    if unknown:
-        yield warn("unknown", f"{_some(unknown)}: the catalog does not know them; mckpt reindex adds them")
-    for item in found.quarantined:
-        yield fail("quarantined", f"{item.path}: {item.reason}")
-    yield _staging(store)
-    yield ok("trash", count(states[CheckpointState.TRASHED], "checkpoint") + " to restore")
-
-
-def _staging(store: Store) -> Finding:
-    """Directories of live writers count, too: which they are, only the next save finds out."""
-    directory = store.staging.directory
-    names = os.listdir(directory) if os.path.isdir(directory) else []
-    left = [name for name in names if os.path.isdir(os.path.join(directory, name))]
-    if not left:
-        return ok("staging", "nothing left behind")
-    return warn("staging", f"{len(left)} being written, or left by a killed process; the next save removes the latter")
-
-
-def _some(refs: Sequence[str]) -> str:
-    more = f" and {len(refs) - _NAMED} more" if len(refs) > _NAMED else ""
-    return ", ".join(refs[:_NAMED]) + more

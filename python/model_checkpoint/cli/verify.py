@@ -24,7 +24,7 @@ __all__ = ["verify_command"]
 
 _COLUMNS = [
     Column("RESULT"),
-    Column("CHECKPOINT"),
+    Column("CHECKPOINT", clips=True),
     Column("FILES", right=True),
     Column("SIZE", right=True),
     Column("TIME", right=True),

@@ -84,9 +84,7 @@ class Listing(Lookup):
         try:
             self._execute("BEGIN")
             try:
-                retry_while_busy(
-                    partial(self._execute, "SELECT 1 FROM sqlite_master"), timeout=self._busy_timeout, where=self._path
-                )
+                self._execute_patiently("SELECT 1 FROM sqlite_master")
                 yield self._connection.execute
             finally:
                 self._connection.rollback()
@@ -108,13 +106,17 @@ class Listing(Lookup):
     def _prepare(self) -> None:
         for pragma in ("query_only = ON", "cell_size_check = ON", "trusted_schema = OFF"):
             self._execute(f"PRAGMA {pragma}")
-        tables = retry_while_busy(partial(self._execute, queries.TABLES), timeout=self._busy_timeout, where=self._path)
-        no_program([name for (name,) in self._execute(queries.PROGRAMS)], self._path)
+        tables = self._execute_patiently(queries.TABLES)
+        no_program([name for (name,) in self._execute_patiently(queries.PROGRAMS)], self._path)
         if ("alembic_version",) not in tables:
             raise no_catalog(self._path)
-        found = retry_while_busy(partial(self._execute, queries.REVISION), timeout=self._busy_timeout, where=self._path)
+        found = self._execute_patiently(queries.REVISION)
         if not is_current(found[0][0] if found else "", self._path):
             raise CatalogError(f"{self._path} is of an earlier version; any command that changes the store upgrades it")
+
+    def _execute_patiently(self, statement: str) -> list[Row]:
+        """For a statement that may meet a writer's lock: every one outside of a transaction, and the first in one."""
+        return retry_while_busy(partial(self._execute, statement), timeout=self._busy_timeout, where=self._path)
 
     def _execute(self, statement: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
         rows: list[Row] = self._connection.execute(statement, parameters or {}).fetchall()

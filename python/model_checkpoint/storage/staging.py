@@ -20,6 +20,7 @@ import uuid
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from model_checkpoint import _native
 from model_checkpoint.errors import DurabilityWarning, StorageError
@@ -31,7 +32,7 @@ from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.regular_file import write_fully
 from model_checkpoint.utils.storage_errors import storage_errors
 
-__all__ = ["Staging", "StagingArea"]
+__all__ = ["Occupant", "Staging", "StagingArea"]
 
 _OWNER = ".owner"
 _PATIENCE_S = 24 * 60 * 60
@@ -66,6 +67,21 @@ class Staging:
             real_path.unlink(self.owner)
         with contextlib.suppress(OSError):
             os.close(self.owner_fd)
+
+
+@dataclass(frozen=True, slots=True)
+class Occupant:
+    """A directory in the staging area.
+
+    Attributes:
+        path: Where it is.
+        is_alive: Whether its owner may still be writing; else `StagingArea.reclaim` removes it.
+        since: When something in it was last created or renamed (UTC).
+    """
+
+    path: str
+    is_alive: bool
+    since: datetime
 
 
 class StagingArea:
@@ -139,13 +155,24 @@ class StagingArea:
         Raises:
             StorageError: The area cannot be read, or something cannot be removed.
         """
+        return tuple(path for stem in self._stems() if (path := self._reclaim(stem)) is not None)
+
+    def occupants(self) -> tuple[Occupant, ...]:
+        """What is there, of the living and of the dead; nothing is changed.
+
+        Raises:
+            StorageError: The area cannot be read, or it cannot be told whether an owner lives.
+        """
+        return tuple(occupant for path in self._stems() for occupant in _look_at(path))
+
+    def _stems(self) -> list[str]:
+        """Paths of directories that are there, or of which there is an owner's file."""
         with storage_errors("cannot list", self.directory):
             try:
                 names = real_path.names(self.directory)
             except FileNotFoundError:
-                return ()
-        stems = sorted({name.removesuffix(_OWNER) for name in names})
-        return tuple(path for stem in stems if (path := self._reclaim(os.path.join(self.directory, stem))) is not None)
+                return []
+        return [os.path.join(self.directory, stem) for stem in sorted({name.removesuffix(_OWNER) for name in names})]
 
     def _reclaim(self, path: str) -> str | None:
         """Remove one directory if its owner is dead: an owner's file exists before its directory, and longer."""
@@ -163,6 +190,15 @@ class StagingArea:
         """Remove the area itself if nothing is in it."""
         with contextlib.suppress(OSError):
             real_path.rmdir(self.directory)
+
+
+def _look_at(path: str) -> Iterator[Occupant]:
+    """The directory at a path, if there is one."""
+    owner = path + _OWNER
+    with storage_errors("cannot look at", path), contextlib.suppress(FileNotFoundError), _opened(owner) as fd:
+        is_alive = fd is not None and _is_alive(fd, owner)
+        since = datetime.fromtimestamp(real_path.lstat(path).st_mtime, UTC)
+        yield Occupant(path, is_alive, since)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ something that could be restored. ``trash.json`` goes last: it tells `recover` w
 from __future__ import annotations
 
 import contextlib
+import enum
 import errno
 import os
 import time
@@ -45,7 +46,7 @@ from model_checkpoint.utils.clock import format_rfc3339, parse_rfc3339, utc_now
 from model_checkpoint.utils.presence import is_directory, is_present
 from model_checkpoint.utils.storage_errors import storage_errors
 
-__all__ = ["Trash", "TrashEntry"]
+__all__ = ["Remains", "Trash", "TrashEntry"]
 
 _RECORD = "trash.json"
 _LIMIT = 1024 * 1024
@@ -78,6 +79,17 @@ class TrashEntry:
     def checkpoint(self) -> str:
         """The checkpoint's directory, in the trash."""
         return os.path.join(self.directory, parse_checkpoint_path(self.path)[1])
+
+
+class Remains(enum.Enum):
+    """What is in the trash and cannot be restored."""
+
+    INTERRUPTED = "interrupted"
+    """A deletion for good is under way, or was interrupted; `Trash.recover` finishes it."""
+    EMPTY = "empty"
+    """An entry has been without a checkpoint for long; `Trash.recover` removes it."""
+    UNRECORDED = "unrecorded"
+    """Something lies there without a record that says what and whose; nobody touches it."""
 
 
 class Trash:
@@ -151,13 +163,17 @@ class Trash:
             with storage_errors("cannot restore the checkpoint", target):
                 _native.rename_noreplace(entry.checkpoint, target)
         except OSError as error:
-            if not is_present(target):
-                raise
-            if is_present(entry.checkpoint):
+            is_waiting = is_present(entry.checkpoint)
+            if is_waiting and is_present(target):
                 raise CheckpointExistsError(f"{target} exists; checkpoints are never replaced") from error
+            if is_waiting:
+                raise
+            if not is_present(target):
+                raise CheckpointNotFoundError(f"{entry.path} is not in the trash any more", ref=entry.id) from error
             # It took place nevertheless: a network file system may apply a rename and then lose the answer.
         sync_directory(os.path.dirname(target))
-        sync_directory(entry.directory)
+        with _unless_purged():
+            sync_directory(entry.directory)
         remove_tree(entry.directory)
 
     def entries(self) -> tuple[TrashEntry, ...]:
@@ -170,6 +186,15 @@ class Trash:
         if failures:
             raise failures[0]
         return found
+
+    def remains(self) -> tuple[tuple[str, Remains], ...]:
+        """Directories in the trash that hold nothing to restore, except those of removals under way.
+
+        Raises:
+            StorageError: One cannot be read.
+        """
+        directories = [os.path.join(self.directory, name) for name in self._names()]
+        return tuple((path, kind) for path in directories if (kind := _remains_of(path)) is not None)
 
     def _look_through(self) -> tuple[tuple[TrashEntry, ...], list[StorageError]]:
         """What can be restored, oldest deletion first, and why other entries cannot be read."""
@@ -216,7 +241,8 @@ class Trash:
             if is_present(entry.checkpoint):
                 raise
             raise CheckpointNotFoundError(f"{entry.path} is not in the trash any more", ref=entry.id) from error
-        self._finish(doomed)
+        if not self._finish(doomed):
+            raise CheckpointNotFoundError(f"{entry.path} was restored just now", ref=entry.id)
 
     def purge_expired(self, now: datetime | None = None) -> tuple[TrashEntry, ...]:
         """Delete for good what has expired and nobody reads; returns it. What cannot be read now waits.
@@ -249,19 +275,30 @@ class Trash:
                 done.append(directory)
         return tuple(done)
 
-    def _finish(self, doomed: str) -> None:
-        """Delete all that is left of an entry, its record last."""
+    def _finish(self, doomed: str) -> bool:
+        """Delete all that is left of an entry, its record last; whether that was a checkpoint, or part of one."""
         try:
             entry = _try_read(doomed)
         except StorageError:  # it may never be readable again, and shall not keep the store from being opened
             entry = None
         self._settle(doomed, entry)
-        if entry is not None:
-            if is_directory(entry.checkpoint, follow=False):
-                remove_tree(entry.checkpoint)
-            if not is_present(os.path.join(self._root, entry.path)):  # else somebody has just restored it
+        is_gone = entry is None or is_directory(entry.checkpoint, follow=False) or not self._is_elsewhere(entry)
+        if entry is not None and is_gone:
+            remove_tree(entry.checkpoint)
+            if not is_present(os.path.join(self._root, entry.path)):  # else somebody has put a copy there
                 self._forget(entry)
         remove_tree(doomed)
+        return is_gone
+
+    def _is_elsewhere(self, entry: TrashEntry) -> bool:
+        """Whether somebody has restored a checkpoint from an entry just before it was to be deleted for good.
+
+        It may be in the trash again by now, with all that was said of it.
+        """
+        if is_present(os.path.join(self._root, entry.path)):
+            return True
+        others, failures = self._look_through()
+        return bool(failures) or any(other.id == entry.id for other in others)
 
     def settle(self) -> None:
         """Make durable what the trash holds: whoever moved it there, or out of it, may have been killed before.
@@ -323,6 +360,20 @@ def _unread(directory: str) -> contextlib.AbstractContextManager[None]:
     if is_present(os.path.join(directory, MANIFEST_NAME)):
         return owned_alone(directory)
     return contextlib.nullcontext()
+
+
+def _remains_of(directory: str) -> Remains | None:
+    if directory.endswith(_DELETING):
+        return Remains.INTERRUPTED
+    if _is_abandoned(directory):
+        return Remains.EMPTY
+    return Remains.UNRECORDED if _try_read(directory) is None and _has_directory(directory) else None
+
+
+def _has_directory(directory: str) -> bool:
+    with storage_errors("cannot list", directory), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return any(is_directory for _, is_directory in real_path.entries(directory))
+    return False
 
 
 def _is_abandoned(directory: str) -> bool:

@@ -14,6 +14,8 @@ _SPAN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", re.ASCII)
 
 def format_duration(seconds: float) -> str:
     """``0.018`` becomes ``"18 ms"``, ``75`` ``"1 min 15 s"``, ``7200`` ``"2 h"``; the two largest units that count."""
+    if 0 < abs(seconds) < 0.00005:
+        return f"{seconds * 1e6:.0f} µs"
     if abs(seconds) < 0.9995:
         return f"{seconds * 1000:.0f} ms" if abs(seconds) >= 0.00995 else f"{seconds * 1000:.1f} ms"
     if abs(seconds) < 59.95:

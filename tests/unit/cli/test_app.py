@@ -138,11 +138,27 @@ def test_names_that_no_encoding_has_are_printed(mckpt_process, tmp_path):
     assert "\\udcff\\n does not exist" in done.err
 
 
-def test_a_narrow_output_gets_escapes(mckpt_process, root):
-    """What standard output cannot encode is printed as escapes, not as a traceback."""
-    done = mckpt_process("-C", root, "ls", "digits", PYTHONIOENCODING="ascii")
+def test_a_narrow_output_gets_plain_signs_and_escapes(mckpt_process, root):
+    """What standard output cannot encode is printed in ASCII of the same width, or as escapes; never a traceback."""
+    done = mckpt_process("-C", root, "report", "digits", PYTHONIOENCODING="ascii")
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith("digits \\xb7 val_loss")
+    assert done.out.startswith("runs - 1 experiment - 6 checkpoints - ")
+    whole = mckpt_process("-C", root, "report", "digits", PYTHONIOENCODING="utf-8").out
+    assert any(c in whole for c in "▁▂▃▄▅▆▇█")
+    assert list(map(len, done.out.splitlines())) == list(map(len, whole.splitlines()))
+    titled = mckpt_process("-C", root, "report", "digits", "--title", "größe", PYTHONIOENCODING="ascii")
+    assert titled.out.startswith("gr\\xf6\\xdfe - ")
+
+
+@pytest.mark.parametrize(("locale", "is_plain"), [("C", True), ("POSIX", True), ("C.UTF-8", False), ("", False)])
+def test_a_terminal_of_the_locale_c_gets_ascii(place, root, monkeypatch, locale, is_plain):
+    """Who sets LANG=C wants no other signs; where no locale is set at all, as in containers, nobody said so."""
+    for name in ("LC_ALL", "LC_CTYPE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANG", locale)
+    shown = in_terminal(["-C", root, "report", "digits"], 80)
+    assert shown.isascii() is is_plain
+    assert ("·" in shown) is not is_plain
 
 
 def in_terminal(words, columns):

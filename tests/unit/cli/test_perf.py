@@ -72,6 +72,18 @@ def test_the_last_ones_of_an_experiment(mckpt, timed):
     assert titles == ["2 saves of digits", "1 load of digits"]
 
 
+def test_one_operation_has_no_percentiles(mckpt, timed):
+    """They would all be its own duration, in five columns; a stage of some microseconds is no stage of no time."""
+    TimingLog(timed).append(dataclasses.replace(SAVE, kind="verify", stages={"read": 3.0, "hook": 0.000012}))
+    done = mckpt("-C", timed, "perf", "--kind", "verify")
+    title, empty, heading, read, hook, *_ = done.out.splitlines()
+    assert title.startswith("1 verification of digits: ")
+    assert empty == ""
+    assert heading.split() == ["STAGE", "TIME", "SHARE"]
+    assert read.split()[:4] == ["read", "3.0", "s", "75.0%"]
+    assert hook.split()[:3] == ["hook", "12", "µs"]
+
+
 def test_perf_as_json(mckpt, timed):
     """All figures, in seconds and bytes, and the operations that they are of."""
     (save, load) = mckpt("-C", timed, "perf", "--json").json["operations"]

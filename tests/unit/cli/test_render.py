@@ -97,6 +97,40 @@ def test_table_fits_the_columns_that_are_asked_for(capsys, monkeypatch):
     assert " ".join(line[4:].strip() for line in lines[1:]) == "last(3), best(2), every(10000), pinned"
 
 
+def test_names_lose_their_middle_where_the_terminal_is_narrow(capsys, monkeypatch):
+    """Beginning and end stay, of wide characters too; other columns stay whole, and in a pipe all of it does."""
+    columns = [Column("NAME", clips=True), Column("BEST", right=True), Column("模型" * 20, right=True, clips=True)]
+    names = ["sweep-of-learning-rates-seed1:199-976907c5", "模型" * 20, "short"]
+    rows = [[name, "0.25", "1"] for name in names]
+    render.print_table(columns, rows)
+    assert names[0] in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "60")
+    render.print_table(columns, rows)
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["NAME", "BEST", "模型模型模型…模型模型模型"]
+    assert lines[0].startswith("sweep-of-lear…199-976907c5  ")
+    assert lines[1].startswith("模型模型模型…模型模型模型 ")
+    assert all(line.split()[-2:] == ["0.25", "1"] for line in lines)
+    assert all(_columns(line) <= 60 for line in lines)
+
+
+def test_what_wraps_gives_way_before_names_do(capsys, monkeypatch):
+    """A text over two lines loses nothing; only then names lose their middle."""
+    columns = [Column("NAME", clips=True), Column("WHY", wraps=True)]
+    monkeypatch.setenv("COLUMNS", "76")
+    render.print_table(columns, [["n" * 40, "w " * 40]])
+    assert "n" * 40 in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "66")
+    render.print_table(columns, [["n" * 40, "w " * 40]])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("n" * 16 + "…" + "n" * 15 + "  w")
+    assert max(map(len, lines)) <= 66
+
+
+def _columns(line):
+    return sum(2 if ord(c) > 0x2FFF else 1 for c in line)
+
+
 def test_table_has_colour_only_where_it_is_wanted(capsys, monkeypatch):
     """A forced terminal gets colour, and NO_COLOR takes it away."""
     monkeypatch.setenv("FORCE_COLOR", "1")

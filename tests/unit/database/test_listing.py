@@ -110,6 +110,32 @@ def test_a_lock_in_the_middle_is_waited_for_and_given_up(filled, tmp_path):
         assert listing.latest() == make_info(4, experiment="bert")
 
 
+@pytest.mark.parametrize("number", range(1, 4))
+def test_a_commit_between_two_questions_of_the_opening_is_waited_for(filled, tmp_path, monkeypatch, number):
+    """A writer that commits just then made the opening fail at once, under load every few thousand times."""
+    writer = sqlite3.connect(tmp_path / "catalog.db", isolation_level=None)
+    refusals, asked, execute = [], [], Listing._execute
+
+    def execute_beside_a_writer(self, statement, parameters=None):
+        if not statement.startswith("PRAGMA"):
+            asked.append(statement)
+            if refusals:
+                writer.rollback()
+            elif len(asked) == number:
+                writer.execute("BEGIN EXCLUSIVE")
+        try:
+            return execute(self, statement, parameters)
+        except sqlite3.OperationalError as error:
+            refusals.append(error)
+            raise
+
+    monkeypatch.setattr(Listing, "_execute", execute_beside_a_writer)
+    with Listing.open(tmp_path, busy_timeout=60):
+        pass
+    writer.close()
+    assert len(refusals) == 1
+
+
 @pytest.mark.parametrize("name", ["a b", "a?mode=memory", "a%41#x", "ünï"])
 def test_any_directory_name_will_do(tmp_path, name):
     """Characters that mean something in a URI are part of the path."""
