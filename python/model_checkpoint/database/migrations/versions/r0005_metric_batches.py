@@ -62,5 +62,6 @@ def _count_on(connection: sa.Connection) -> None:
     last = sa.text("SELECT max(id) FROM metrics")
     if connection.dialect.name == "sqlite":
         last = sa.text("SELECT seq FROM sqlite_sequence WHERE name = 'metrics'")
-    last_id = connection.execute(last).scalar() or 0
-    connection.execute(sa.text("INSERT INTO counters VALUES ('point', :last_id)"), {"last_id": last_id})
+    last_id = connection.execute(last).scalar()
+    if last_id:
+        connection.execute(sa.text("INSERT INTO counters VALUES ('point', :last_id)"), {"last_id": last_id})
