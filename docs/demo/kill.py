@@ -8,12 +8,10 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 from console import claim
-from train import EVALUATE_EVERY
+from train import EVALUATE_EVERY, Trace
 
 from model_checkpoint.analytics.reader import MetricsReader
 from model_checkpoint.database.listing import Listing
@@ -21,20 +19,25 @@ from model_checkpoint.database.listing import Listing
 __all__ = ["start_training", "train_and_kill", "what_was_lost"]
 
 FLUSH_S = 1.0
-WRITE_S = 0.5  # that the write after the second may take
+WRITE_S = 0.5  # that a write may take
 
 
 @dataclass(frozen=True)
 class Killed:
     """Attributes:
-    at: When (UTC).
-    step: The last step that was done.
+    at: When, in seconds since 1970.
+    logged: When each step was logged, on the same clock.
     saving: The step that was being saved.
     """
 
-    at: datetime
-    step: int
+    at: float
+    logged: dict[int, float]
     saving: int
+
+    @property
+    def step(self) -> int:
+        """The last step that was logged."""
+        return max(self.logged)
 
 
 def start_training(root: Path, experiment: str, steps: int, trace: Path | None = None) -> subprocess.Popen[str]:
@@ -54,13 +57,13 @@ def train_and_kill(root: Path, experiment: str, steps: int, after_step: int) -> 
     while not any(staging.glob("*/*.safetensors")):
         claim(time.monotonic() < deadline and process.poll() is None, "a save is seen in flight")
     time.sleep(random.uniform(0, 0.005))
-    killed_at = datetime.now(UTC)
+    killed_at = time.time()
     process.send_signal(signal.SIGKILL)
     process.wait()
     left = [path.name for path in staging.iterdir() if path.is_dir()]
-    step = int(trace.read_text())
-    print(f"killed with SIGKILL after step {step}; half-written and invisible: .staging/{', '.join(left)}")
-    return Killed(killed_at, step, saving)
+    killed = Killed(killed_at, Trace.read(trace), saving)
+    print(f"killed with SIGKILL after step {killed.step}; half-written and invisible: .staging/{', '.join(left)}")
+    return killed
 
 
 def _wait_for_step(process: subprocess.Popen[str], at_least: int) -> int:
@@ -86,8 +89,9 @@ def what_was_lost(root: Path, experiment: str, killed: Killed) -> None:
     claim(lost <= EVALUATE_EVERY + since_save, "a kill loses what was done since the last save that was durable")
 
     with MetricsReader.open(root) as reader:
-        points = reader.metrics(experiment, "loss").to_numpy()
-    moment = np.datetime64(killed.at.replace(tzinfo=None), "us")
-    seconds = float((moment - points["time"].max()) / np.timedelta64(1, "s"))
-    print(f"logged metrics lost: {killed.step - int(points['step'].max())} steps, the last {seconds:.2f} s")
+        steps, _ = reader.curve(experiment, "loss")
+    gone = [at for step, at in killed.logged.items() if step > steps[-1]]
+    oldest = f", the oldest {killed.at - gone[0]:.2f} s before the kill" if gone else ""
+    print(f"logged metrics lost: those of {len(gone)} of {len(killed.logged)} steps{oldest}")
+    seconds = killed.at - min(gone, default=killed.at)
     claim(seconds <= FLUSH_S + WRITE_S, "a kill loses a second of metrics, and what was being written")

@@ -9,6 +9,7 @@ import argparse
 import os
 import random
 import statistics
+import struct
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ class Settings:
         width: Of the hidden layers.
         save_when: When to save, as text.
         patience: After how many evaluations without an improvement to stop.
-        trace: A file for the number of the last step that is done, or None.
+        trace: A file for when each step was logged, or None.
     """
 
     experiment: str
@@ -73,14 +74,20 @@ class Finished:
 
 
 class Trace:
-    """Says in a file which step is done, for whoever kills the run and wants to know what that cost."""
+    """Says in a file when each step was logged, for whoever kills the run and wants to know what that cost."""
 
     def __init__(self, path: Path | None) -> None:
         self._file = None if path is None else os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
 
     def write(self, step: int) -> None:
         if self._file is not None:
-            os.pwrite(self._file, b"%20d" % step, 0)
+            os.pwrite(self._file, struct.pack("<d", time.time()), 8 * step)
+
+    @staticmethod
+    def read(path: Path) -> dict[int, float]:
+        """When each step was logged, in seconds since 1970."""
+        times = struct.iter_unpack("<d", path.read_bytes())
+        return {step: at for step, (at,) in enumerate(times) if at}
 
 
 class Stopwatch:
@@ -211,12 +218,12 @@ def train(root: Path, settings: Settings) -> Finished:
                 values |= evaluate(model, val_images, val_labels)
                 values["latency_ms"] = latency_ms(model, val_images)
 
+            trace.write(step)
             watch.begin()
             done = ckpts.step(step, values)
             if done.save:
                 watch.waited()
                 print(f"step {step}", flush=True)
-            trace.write(step)
             if done.stop:
                 break
         return Finished(settings.experiment, step, done.stop, watch.saves, watch.share, ckpts.overhead, watch.seconds)

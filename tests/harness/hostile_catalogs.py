@@ -32,7 +32,7 @@ SCHEMAS: dict[str, str] = {
         CREATE VIEW tags AS SELECT 'a' AS checkpoint, hex(zeroblob(400000000)) AS key, 'v' AS value""",
     "a view of the revision": """
         DROP TABLE alembic_version;
-        CREATE VIEW alembic_version AS SELECT '0004' AS version_num""",
+        CREATE VIEW alembic_version AS SELECT '0005' AS version_num""",
     "a view of the file's own pages": """
         CREATE VIEW pages AS SELECT * FROM pragma_database_list""",
     "a virtual table with its shadow tables": """

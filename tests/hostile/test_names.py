@@ -30,6 +30,7 @@ from model_checkpoint.errors import CheckpointError, CorruptionError
 from model_checkpoint.storage.backends import get_backend
 from model_checkpoint.storage.base_backend import register_backend
 from model_checkpoint.storage.commit import Draft
+from model_checkpoint.storage.durable import remove_tree
 from model_checkpoint.storage.store import Store
 from tests.harness import canary
 from tests.harness.canary import Guard
@@ -387,7 +388,8 @@ COMMANDS = [
     ["diff", f"exp:{N}", "exp:0"], ["inspect", f"{N}:0"], ["inspect", "exp:0", "-t", N], ["prune", N],
     ["prune", "exp", "--keep", N], ["restore", N], ["restore", f"exp:{N}"], ["pin", N], ["unpin", f"exp:{N}"],
     ["alias", "exp:0", N], ["alias", f"exp:{N}", "x"], ["export", f"exp:{N}", "out"],
-    ["export", "exp:0", "out", "-c", N], [N], ["doctor", N], ["reindex", N],
+    ["export", "exp:0", "out", "-c", N], [N], ["doctor", N], ["reindex", N], ["report", N], ["perf", N],
+    ["perf", "--kind", N], ["replay", N], ["replay", "exp", "-p", N], ["best", "exp", "--where", N],
 ]  # fmt: skip
 
 
@@ -497,7 +499,7 @@ def test_names_on_the_command_line_end_in_an_exit_code(place, trials, evidence):
         for name in chosen(str(words), stride, names):
             spelled = [word.replace(N, name) for word in words]
             outcome(lambda s=spelled: command(s, place), " ".join(words), name, problems)
-            shutil.rmtree("out", ignore_errors=True)
+            remove_tree("out")  # a file, if the name is that of a component
             done += 1
     evidence(
         threat="Hostile names as arguments of every command",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from model_checkpoint.database.metric_table import Point
+from model_checkpoint.database.metric_batch import Point
 
 if TYPE_CHECKING:
     from model_checkpoint.analytics.curve import Floats

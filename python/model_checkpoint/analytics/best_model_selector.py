@@ -12,7 +12,7 @@ import numpy as np
 from model_checkpoint.analytics.candidates import Candidates, Indices
 from model_checkpoint.analytics.constraint import Constraint
 from model_checkpoint.analytics.criteria import Chosen, Criterion, Goal, Lexicographic, Pareto, Single, Weighted
-from model_checkpoint.errors import CheckpointNotFoundError
+from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError
 from model_checkpoint.types import CheckpointInfo, Mode
 
 __all__ = ["BestModelSelector", "Selection"]
@@ -49,7 +49,7 @@ class BestModelSelector:
         where: Constraints, as ``"latency_ms < 50"`` or as values.
 
     Raises:
-        ConfigurationError: A constraint is none.
+        ConfigurationError: The criterion or a constraint is none.
 
     Example:
         >>> selector = BestModelSelector.by("val_loss", where=["latency_ms < 50"])
@@ -58,6 +58,10 @@ class BestModelSelector:
     """
 
     def __init__(self, criterion: Criterion, *, where: Sequence[str | Constraint] = ()) -> None:
+        if not isinstance(criterion, Criterion):
+            raise ConfigurationError(f"{criterion!r:.40} is no criterion such as Single(Goal('val_loss'))")
+        if isinstance(where, str) or not all(isinstance(one, str | Constraint) for one in where):
+            raise ConfigurationError(f"where is a list of constraints such as ['latency_ms < 50'], not {where!r:.40}")
         self.criterion = criterion
         self.where = tuple(Constraint.parse(one) if isinstance(one, str) else one for one in where)
 

@@ -15,7 +15,8 @@ from typing import Any, Self
 
 from model_checkpoint.analytics.aggregate import Aggregate, RunningAggregate
 from model_checkpoint.analytics.numbers import as_metrics, has_utf8
-from model_checkpoint.database.metric_table import NO_TAGS, Point, SeriesKey, tags_text
+from model_checkpoint.database.metric_batch import Point
+from model_checkpoint.database.metric_table import NO_TAGS, SeriesKey, tags_text
 from model_checkpoint.errors import (
     CatalogBusyError,
     CheckpointError,

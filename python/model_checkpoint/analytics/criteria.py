@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_checkpoint.analytics.candidates import Candidates, Indices
-from model_checkpoint.analytics.curve import Floats
+from model_checkpoint.analytics.curve import Floats, reduced
 from model_checkpoint.analytics.selection import check_mode
 from model_checkpoint.analytics.trend import smooth
 from model_checkpoint.errors import ConfigurationError
@@ -48,7 +48,8 @@ class Goal:
         check_mode(self.mode)
         if type(self.metric) is not str or not self.metric:
             raise ConfigurationError(f"a goal is about a metric by name, not {self.metric!r}")
-        if not (0 < self.weight < math.inf and 0 <= self.tolerance < math.inf):
+        numbers = all(isinstance(number, int | float) for number in (self.weight, self.tolerance))
+        if not (numbers and 0 < self.weight < math.inf and 0 <= self.tolerance < math.inf):
             raise ConfigurationError(f"{self!r}: weights are above 0, tolerances not below")
 
     def __str__(self) -> str:
@@ -153,7 +154,7 @@ class Single(Criterion):
         values = (self.losses(candidates) * (-1 if self.goal.mode == "max" else 1))[order].tolist()
 
         def why(place: int) -> str:
-            own, best = f"{self._name} {values[place]:.6g}", values[0]
+            own, best = f"{self.name} {values[place]:.6g}", values[0]
             if place:
                 behind = abs(values[place] - best)
                 return f"{own}, {behind:.3g} behind the best" if values[place] != best else f"{own}, as the best"
@@ -163,7 +164,8 @@ class Single(Criterion):
         return why
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
+        """What is compared, for people."""
         return self.goal.metric if self.smoothing == 1 else f"median of {self.smoothing} of {self.goal.metric}"
 
     def losses(self, candidates: Candidates) -> Floats:
@@ -240,7 +242,7 @@ class Weighted(_OfGoals):
         def why(place: int) -> str:
             parts = scores[:, order[place]]
             terms = " + ".join(f"{part:.3g} of {goal.metric}" for goal, part in zip(self.goals, parts, strict=True))
-            return f"score {parts.sum():.3g} (0 is best) = {terms}"
+            return f"score {parts.sum():.3g} (less is better) = {terms}"
 
         return why
 
@@ -274,7 +276,8 @@ class Lexicographic(_OfGoals):
         places = places[np.argsort(losses[goal, places])]
         parts: list[Indices] = [places[:0]]
         while len(places):
-            good = losses[goal, places[0]] + self.goals[goal].tolerance
+            with np.errstate(over="ignore"):
+                good = losses[goal, places[0]] + self.goals[goal].tolerance
             count = int(np.searchsorted(losses[goal, places], good, side="right"))
             parts.append(self._grouped(places[:count], losses, goal + 1))
             places = places[count:]
@@ -314,9 +317,7 @@ class Pareto(_OfGoals):
     def _distances(losses: Floats) -> Floats:
         if not losses.size:
             return np.empty(0)
-        spread = np.ptp(losses, axis=0)
-        scaled = (losses - losses.min(axis=0)) / np.where(spread == 0, 1, spread)
-        distances: Floats = np.linalg.norm(scaled, axis=1)
+        distances: Floats = np.linalg.norm([_by_range(column) for column in losses.T], axis=0)
         return distances
 
 
@@ -326,7 +327,7 @@ class Custom(Criterion):
 
     Attributes:
         score: Is given the metrics of one candidate by name, and returns a number, more being better; NaN leaves it
-            out.
+            out. It is not asked about candidates that lack one of the metrics.
         names: The metrics that it is given.
     """
 
@@ -347,7 +348,7 @@ class Custom(Criterion):
 
     def order(self, candidates: Candidates, allowed: Chosen) -> Indices:
         losses = np.full(len(candidates), math.nan)
-        places = np.flatnonzero(allowed)
+        places = np.flatnonzero(allowed & ~np.isnan([candidates.column(name) for name in self.names]).any(axis=0))
         losses[places] = [-score for score in self._scores(candidates, places)]
         return _sorted(candidates, ~np.isnan(losses), losses)
 
@@ -364,7 +365,16 @@ class Custom(Criterion):
         for name in self.names:
             for own, value in zip(metrics, candidates.column(name)[places].tolist(), strict=True):
                 own[name] = value
-        return [float(self.score(own)) for own in metrics]
+        return [self._score(own) for own in metrics]
+
+    def _score(self, metrics: Mapping[str, float]) -> float:
+        score = self.score(metrics)
+        try:
+            return float(score)
+        except (TypeError, ValueError):
+            raise ConfigurationError(
+                f"{self.arguments[0]} gave {score!r:.40} for a score, which is no number"
+            ) from None
 
 
 def _sorted(candidates: Candidates, chosen: Chosen, losses: Floats) -> Indices:
@@ -373,6 +383,7 @@ def _sorted(candidates: Candidates, chosen: Chosen, losses: Floats) -> Indices:
 
 
 def _by_range(losses: Floats) -> Floats:
+    losses, _ = reduced(losses)
     spread = float(np.ptp(losses))
     scaled: Floats = (losses - losses.min()) / (spread or 1.0)
     return scaled
@@ -386,6 +397,7 @@ def _by_rank(losses: Floats) -> Floats:
 
 
 def _by_deviation(losses: Floats) -> Floats:
+    losses, _ = reduced(losses)
     deviation = float(losses.std())
     scaled: Floats = (losses - losses.mean()) / (deviation or 1.0)
     return scaled
@@ -395,8 +407,12 @@ _SCALES: dict[str, Callable[[Floats], Floats]] = {"range": _by_range, "rank": _b
 
 
 def _front(losses: Floats, places: Indices) -> Indices:
-    """The places that are not dominated: going by the sum of ranks, each one that is left strikes what it beats."""
-    left = places[np.argsort(losses[places].sum(axis=1), kind="stable")]
+    """The places that are not dominated: going by the sum of ranks, each one that is left strikes what it beats.
+
+    Who beats another has the smaller sum, and comes first. Sums of the values themselves would be rounded.
+    """
+    ranks = [np.unique(column, return_inverse=True)[1] for column in losses[places].T]
+    left = places[np.argsort(np.sum(ranks, axis=0), kind="stable")]
     front: list[int] = []
     while left.size:
         head = losses[left[0]]

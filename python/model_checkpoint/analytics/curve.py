@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Floats", "finite", "last_of_each_step", "places_of", "split_by_number", "thinned"]
+__all__ = ["Floats", "finite", "last_of_each_step", "places_of", "reduced", "split_by_number", "thinned"]
 
 Floats = NDArray[np.float64]
+
+_LARGE = 500
+"""Squares of greater powers of two exceed what a float holds, which is less than 2**1024."""
 
 
 def finite(places: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
@@ -18,6 +21,18 @@ def finite(places: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
     x, y = np.asarray(places, dtype=np.float64), np.asarray(values, dtype=np.float64)
     known = np.isfinite(y)
     return x[known], y[known]
+
+
+def reduced(values: Floats) -> tuple[Floats, float]:
+    """Values over a power of two, and that: of large values, differences and squares are more than a float holds.
+
+    Nothing is rounded. Values that are not finite stay what they are.
+    """
+    known = values[np.isfinite(values)]
+    _, exponent = np.frexp(np.abs(known).max(initial=0.0))
+    if exponent <= _LARGE:
+        return values, 1.0
+    return np.ldexp(values, -exponent + 1), float(np.ldexp(1.0, exponent - 1))  # 2**1024 itself is none
 
 
 def thinned(x: Floats, y: Floats, most: int) -> tuple[Floats, Floats]:

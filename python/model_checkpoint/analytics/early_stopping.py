@@ -42,7 +42,8 @@ class EarlyStopping:
         warmup: Evaluations of steps below this do not count against patience, baseline or anything.
         baseline: Stop when the first evaluation after the warm-up, and the ``patience`` after it, are no better than
             this; for one metric only.
-        threshold: Stop as soon as the metric is at least this good; for one metric only.
+        threshold: Stop as soon as the metric is at least this good, smoothed and within the constraints if the selector
+            says so; for one metric only.
 
     Raises:
         ConfigurationError: A value makes no sense, or needs a selector by one metric.
@@ -61,8 +62,13 @@ class EarlyStopping:
     threshold: float | None = None
 
     def __post_init__(self) -> None:
-        if self.patience < 1 or self.warmup < 0 or not 0 <= self.min_delta < math.inf:
+        if not isinstance(self.selector, BestModelSelector):
+            raise ConfigurationError(f"{self.selector!r:.40} is no selector such as BestModelSelector.by('val_loss')")
+        counts = type(self.patience) is int and self.patience >= 1 and type(self.warmup) is int and self.warmup >= 0
+        if not counts or not 0 <= self.min_delta < math.inf:
             raise ConfigurationError(f"patience {self.patience}, warmup {self.warmup}, min_delta {self.min_delta:g}")
+        if any(bound is not None and math.isnan(bound) for bound in (self.baseline, self.threshold)):
+            raise ConfigurationError("baseline and threshold are numbers, not NaN")
         needs_one = self.min_delta or self.baseline is not None or self.threshold is not None
         if needs_one and not isinstance(self.selector.criterion, Single):
             raise ConfigurationError("min_delta, baseline and threshold need a selector by one metric")
@@ -76,21 +82,23 @@ class EarlyStopping:
         counted = [one for one in evaluations if one.step >= self.warmup]
         if not counted:
             return Decision(False, (f"still warming up: no evaluation at or after step {self.warmup}",))
-        reached = self._reached(counted[-1])
+        columns = self._columns(counted)
+        reached = self._reached(columns)
         if reached is not None:
             return Decision(True, (reached,))
-        improved_at = self._last_improvement(self._columns(counted))
+        improved_at = self._last_improvement(columns)
         waited = len(counted) - 1 - improved_at if improved_at is not None else len(counted)
         best = "no evaluation improved on the baseline" if improved_at is None else self._best(counted[improved_at])
         return Decision(waited >= self.patience, (f"{best}, {waited} of {self.patience} evaluations ago",))
 
-    def _reached(self, last: Evaluation) -> str | None:
-        if self.threshold is None:
+    def _reached(self, candidates: Candidates) -> str | None:
+        criterion = self.selector.criterion
+        if self.threshold is None or not isinstance(criterion, Single):
             return None
-        loss = self._sign * last.metrics.get(self._metric, math.nan)
+        loss = self._losses(criterion, candidates)[-1]
         if math.isnan(loss) or loss > self._sign * self.threshold:
             return None
-        return f"{self._metric} {last.metrics[self._metric]:.6g} has reached {self.threshold:g}"
+        return f"{criterion.name} {self._sign * loss:.6g} has reached {self.threshold:g}"
 
     def _last_improvement(self, candidates: Candidates) -> int | None:
         """The place of the last evaluation that was better than all before it."""
@@ -140,10 +148,6 @@ class EarlyStopping:
     def _best(self, one: Evaluation) -> str:
         values = ", ".join(f"{name} {one.metrics[name]:.6g}" for name in self.selector.metrics if name in one.metrics)
         return f"the best is {values} at step {one.step}"
-
-    @property
-    def _metric(self) -> str:
-        return self.selector.metrics[0]
 
     @property
     def _sign(self) -> int:

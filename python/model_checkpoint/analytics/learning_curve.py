@@ -21,6 +21,8 @@ _MOST = 400
 """Fits see at most so many points: medians of stretches."""
 _CUTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _MUCH = 3.0
+_LARGEST = 1e150
+"""Fits go by squares, which a float must hold."""
 _RATES = 40
 
 LawName = Literal["power", "exponential"]
@@ -58,9 +60,10 @@ def extrapolate(steps: ArrayLike, values: ArrayLike, step: int) -> Extrapolation
     The interval does not trust the law. Both laws are fitted to several beginnings of the series, and predict each time
     what came as far ahead as is asked for now, in steps and in proportion (as far as there are values). The largest of
     these errors of the better law, twice the standard error of its fit (by the delta method), and how far a law that
-    was about as good is apart from it, taken together, are the interval to either side. It is rather too wide: of 600
-    curves of 300 noisy points by power, exponential and logarithmic laws, looked at 1.25 and 2 times as far, the truth
-    was in the interval of each. What changes the law, as a new learning rate does, nobody can foresee.
+    was about as good is apart from it, taken together, are the interval to either side. It is to hold the truth in 95 %
+    of cases or more, and rather too wide for that: of 600 curves of 300 noisy points by power, exponential and
+    logarithmic laws, looked at 1.25 and 2 times as far, the truth was in the interval of each, and so it was for 300
+    curves of 80 points. What changes the law, as a new learning rate does, nobody can foresee.
 
     Args:
         steps: Steps in order.
@@ -68,11 +71,13 @@ def extrapolate(steps: ArrayLike, values: ArrayLike, step: int) -> Extrapolation
         step: Which step to look at, beyond the last one.
 
     Raises:
-        ConfigurationError: There are fewer than 12 finite values, or the step is not beyond them.
+        ConfigurationError: There are fewer than 12 finite values, or one above 1e150, or the step is not beyond them.
     """
     x, y = finite(steps, values)
     if x.size < _LEAST:
         raise ConfigurationError(f"{x.size} finite values are too few to extrapolate")
+    if np.abs(y).max() > _LARGEST:
+        raise ConfigurationError(f"values above {_LARGEST:g} are too large to extrapolate")
     if step <= x[-1]:
         raise ConfigurationError(f"step {step} is not beyond the last one, {x[-1]:.0f}")
     errors = {name: _errors_of_beginnings(law, x, y, step) for name, law in _LAWS.items()}

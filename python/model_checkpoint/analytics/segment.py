@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from model_checkpoint.analytics.segment_totals import SeriesTotals, decode_totals, encode_totals, totals_of
-from model_checkpoint.database.metric_table import HotPoints, SeriesKey
+from model_checkpoint.database.metric_batch import HotPoints
+from model_checkpoint.database.metric_table import SeriesKey
 from model_checkpoint.database.records import SegmentInfo
-from model_checkpoint.errors import CorruptionError, FormatError, StorageError
+from model_checkpoint.errors import CatalogDamagedError, CorruptionError, FormatError, StorageError
 from model_checkpoint.storage.names import METRICS_NAME, is_experiment
 from model_checkpoint.utils.atomic_file import replace_bytes
 from model_checkpoint.utils.optional_import import require
@@ -74,6 +75,7 @@ def points_table(points: HotPoints, series: Mapping[int, SeriesKey]) -> pa.Table
     """Points of the catalog as an Arrow table by `COLUMNS`, in their order.
 
     Raises:
+        CatalogDamagedError: A point is of none of the series.
         MissingDependencyError: pyarrow is not installed.
     """
     arrow: Any = require("pyarrow", extra="analytics")
@@ -82,6 +84,8 @@ def points_table(points: HotPoints, series: Mapping[int, SeriesKey]) -> pa.Table
     from model_checkpoint.analytics.arrow_columns import float_column, integer_column, text_column
 
     numbers = sorted(series)
+    if not np.isin(points["series"], numbers).all():
+        raise CatalogDamagedError("the catalog's table metric_batches has a point of no series")
     codes = integer_column(np.searchsorted(numbers, points["series"]), "int32")
 
     def text(column: int) -> Any:

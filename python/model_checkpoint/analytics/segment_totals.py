@@ -65,12 +65,12 @@ JOINED_TOTALS = """
         UNION ALL BY NAME
         SELECT name, split, tags, count(*) AS points, count(*) FILTER (WHERE isfinite(value)) AS finite,
             min(value) FILTER (WHERE isfinite(value)) AS min, max(value) FILTER (WHERE isfinite(value)) AS max,
-            avg(value) FILTER (WHERE isfinite(value)) AS mean,
+            favg(value) FILTER (WHERE isfinite(value)) AS mean,
             var_pop(value) FILTER (WHERE isfinite(value)) * finite AS squares,
             arg_max(value, id) AS last, max(id) AS last_id, min(step) AS first_step, max(step) AS last_step
         FROM points GROUP BY name, split, tags
     ), centred AS (
-        SELECT *, sum(finite * mean) OVER series / sum(finite) OVER series AS centre
+        SELECT *, fsum(finite * mean) OVER series / sum(finite) OVER series AS centre
         FROM parts WINDOW series AS (PARTITION BY name, split, tags)
     )
     SELECT name, split, tags, sum(points)::BIGINT AS count, sum(points - finite)::BIGINT AS nonfinite,
@@ -80,7 +80,10 @@ JOINED_TOTALS = """
         arg_max(last, last_id) AS last, min(first_step) AS first_step, max(last_step) AS last_step
     FROM centred GROUP BY name, split, tags ORDER BY name, split, tags
 """
-"""Totals of each series, from a table ``totals`` and, for what is not in it, from ``points``."""
+"""Totals of each series, from a table ``totals`` and, for what is not in it, from ``points``.
+
+Sums are Kahan's.
+"""
 
 
 def totals_of(table: pa.Table) -> tuple[SeriesTotals, ...] | None:
@@ -101,9 +104,12 @@ def totals_of(table: pa.Table) -> tuple[SeriesTotals, ...] | None:
         return None
     columns = {name: numbers(table[name]) for name in ("step", "value", "id")}
     found = []
-    for begin, end in zip(starts, [*starts[1:], table.num_rows], strict=True):
-        key = [column[begin].as_py() for column in texts]
-        found.append(_totals(key, {name: column[begin:end] for name, column in columns.items()}))
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # where sums exceed what a float holds, totals are infinite or NaN
+        for begin, end in zip(starts, [*starts[1:], table.num_rows], strict=True):
+            key = [column[begin].as_py() for column in texts]
+            found.append(_totals(key, {name: column[begin:end] for name, column in columns.items()}))
     return tuple(found)
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from model_checkpoint.analytics.curve import Floats, finite
+from model_checkpoint.analytics.curve import Floats, finite, reduced
 from model_checkpoint.analytics.trend import mann_kendall, smooth, theil_sen
 from model_checkpoint.errors import ConfigurationError
 from model_checkpoint.types import Mode
@@ -85,8 +85,9 @@ def find_plateau(
         raise ConfigurationError(f"least_share {least_share:g} must be in (0, 1], tolerance {tolerance:g} not below 0")
     x, y = finite(steps, values)
     count = x.size
-    if count < _LEAST:
+    if count < _LEAST or x[0] == x[-1]:
         return None
+    y, unit = reduced(y)
     low, high = np.percentile(y, [5, 95])
     last_start = count - max(_LEAST, round(least_share * count))
     for start in sorted({round(share * last_start) for share in np.linspace(0, 1, _STARTS)}):
@@ -95,7 +96,7 @@ def find_plateau(
         change = _flat_change(x[start:], y[start:], spread, tolerance, level=0.05)
         parts = ((x[start:half], y[start:half]), (x[half:], y[half:]))
         if change is not None and all(_is_flat(*part, spread, tolerance) for part in parts):
-            return Plateau(int(x[start]), float(np.median(y[start:])), change)
+            return Plateau(int(x[start]), unit * float(np.median(y[start:])), change)
     return None
 
 
@@ -130,19 +131,22 @@ def find_divergence(
     x, y = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if x.size < max(_LEAST, window):
         return None
-    losses = y if mode == "min" else -y
+    y, unit = reduced(y)
+    sign = 1 if mode == "min" else -1
+    losses = sign * y
     smoothed = smooth(losses, method="median", window=window)
     finite = np.isfinite(smoothed)
     if not finite.any():
         return Divergence(int(x[0]), float("nan"), float("nan"), float("inf"))
     best = int(np.nanargmin(np.where(finite, smoothed, np.nan)))
-    sign = 1 if mode == "min" else -1
+    best_value = unit * sign * float(smoothed[best])
     if not np.isfinite(losses[-window:]).any():
-        return Divergence(int(x[best]), sign * float(smoothed[best]), float("nan"), float("inf"))
-    apart = float(smoothed[-1] - smoothed[best]) / (_noise(losses) or np.finfo(float).tiny)
+        return Divergence(int(x[best]), best_value, float("nan"), float("inf"))
+    with np.errstate(over="ignore"):  # without any noise, everything else is infinitely far
+        apart = float((smoothed[-1] - smoothed[best]) / (_noise(losses) or np.finfo(float).tiny))
     if apart < noises:
         return None
-    return Divergence(int(x[best]), sign * float(smoothed[best]), sign * float(smoothed[-1]), apart)
+    return Divergence(int(x[best]), best_value, unit * sign * float(smoothed[-1]), apart)
 
 
 def find_spikes(steps: ArrayLike, values: ArrayLike, *, window: int = 21, noises: float = 6.0) -> tuple[Spike, ...]:
@@ -163,6 +167,7 @@ def find_spikes(steps: ArrayLike, values: ArrayLike, *, window: int = 21, noises
     x, y = finite(steps, values)
     if x.size < _LEAST:
         return ()
+    y, unit = reduced(y)
     half = min(window, x.size) // 2
     apart = y - _running_median(y, half, "odd")
     usual_step = float(np.median(np.abs(np.diff(y)))) / math.sqrt(2)  # of noise alone, the same as the deviation
@@ -172,7 +177,7 @@ def find_spikes(steps: ArrayLike, values: ArrayLike, *, window: int = 21, noises
     with np.errstate(over="ignore"):  # beside a constant, everything else is infinitely far
         scores = apart / np.maximum(noise, np.finfo(float).tiny)
     found = np.flatnonzero((np.abs(scores) >= noises) & (apart != 0))
-    return tuple(Spike(int(x[n]), float(y[n]), float(scores[n])) for n in found)
+    return tuple(Spike(int(x[n]), unit * float(y[n]), float(scores[n])) for n in found)
 
 
 def _running_median(values: Floats, half: int, beyond: Literal["even", "odd"]) -> Floats:

@@ -73,7 +73,7 @@ def trend(steps: ArrayLike, values: ArrayLike, *, mode: Mode = "min", confidence
     """The direction of a series, if it has one.
 
     Raises:
-        ConfigurationError: There are fewer than four finite values.
+        ConfigurationError: There are fewer than four finite values, or all are of one step.
     """
     significance = mann_kendall(steps, values)
     slope = theil_sen(steps, values, confidence=confidence)
@@ -89,11 +89,12 @@ def theil_sen(steps: ArrayLike, values: ArrayLike, *, confidence: float = 0.95) 
     Source: Sen, "Estimates of the regression coefficient based on Kendall's tau", 1968; by scipy.
 
     Raises:
-        ConfigurationError: There are fewer than four finite values.
+        ConfigurationError: There are fewer than four finite values, or all are of one step.
     """
     stats: Any = require("scipy.stats", extra="analytics")
     x, y = _points(steps, values)
-    found = stats.theilslopes(y, x, alpha=confidence)
+    with np.errstate(over="ignore", invalid="ignore"):  # of values near the largest that a float holds
+        found = stats.theilslopes(y, x, alpha=confidence)
     return Slope(float(found.slope), float(found.low_slope), float(found.high_slope), float(found.intercept))
 
 
@@ -103,7 +104,7 @@ def mann_kendall(steps: ArrayLike, values: ArrayLike) -> Significance:
     Source: Mann, "Nonparametric tests against trend", 1945; Kendall's tau-b with ties, by scipy.
 
     Raises:
-        ConfigurationError: There are fewer than four finite values.
+        ConfigurationError: There are fewer than four finite values, or all are of one step.
     """
     stats: Any = require("scipy.stats", extra="analytics")
     x, y = _points(steps, values)
@@ -147,7 +148,7 @@ def _running_median(series: Floats, window: int) -> Floats:
     padded = np.concatenate([np.full(window - 1, np.inf), np.where(np.isfinite(series), series, np.inf)])
     windows = np.sort(np.lib.stride_tricks.sliding_window_view(padded, window), axis=1)  # what is unknown comes last
     known, rows = np.isfinite(windows).sum(axis=1), np.arange(series.size)
-    middle: Floats = (windows[rows, (known - 1) // 2] + windows[rows, known // 2]) / 2
+    middle: Floats = windows[rows, (known - 1) // 2] / 2 + windows[rows, known // 2] / 2  # a sum may be too large
     return np.where(known > 0, middle, np.nan)
 
 
@@ -158,4 +159,6 @@ def _points(steps: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
     x, y = finite(steps, values)
     if x.size < 4:
         raise ConfigurationError(f"{x.size} finite values are too few for a trend")
+    if x[0] == x[-1]:
+        raise ConfigurationError(f"all finite values are of step {x[0]:.0f}, or so near that they cannot be told apart")
     return thinned(x, y, _MOST)

@@ -16,6 +16,7 @@ from model_checkpoint.checkpoint.save_when import Moment, SaveHistory, SaveWhen
 
 __all__ = ["Outcome", "mean_outcome", "random_failures", "replay"]
 
+_IN_VAIN = 1000  # failures since the last save: one try in a hundred that gets there would have, by now
 _START = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -82,13 +83,13 @@ def replay(
         recording: The run.
         policy: When to save; it is asked after each step.
         goal: What ``SaveWhen.improved()`` looks at.
-        until_s: When to give up, in seconds of running time: with failures that come more often than saves, a run never
-            ends.
+        until_s: When to give up, in seconds of running time. With failures that come more often than saves, a run never
+            ends; it is also given up when it has failed a thousand times without saving.
     """
     policy.check(None if goal is None else goal.metric)
     run = _Run(recording, policy, goal)
     while run.at < len(recording.step_s):
-        if run.now >= until_s:
+        if run.now >= until_s or run.in_vain >= _IN_VAIN:
             return run.outcome(is_finished=False)
         run.advance()
     return run.outcome(is_finished=True)
@@ -100,10 +101,11 @@ class _Run:
     Attributes:
         at: Which step is next, counted from 0.
         now: The running time, in seconds.
+        in_vain: How often it has failed since it saved.
     """
 
     def __init__(self, recording: Recording, policy: SaveWhen, goal: Objective | None) -> None:
-        self.at = 0
+        self.at = self.in_vain = 0
         self.now = 0.0
         self._recording, self._policy, self._goal = recording, policy, goal
         self._numbers = recording.numbers or range(len(recording.step_s))
@@ -130,6 +132,7 @@ class _Run:
 
     def _save(self, number: int, metrics: Mapping[str, float], wait: float) -> None:
         self._saves += 1
+        self.in_vain = 0
         self._waited += wait
         self._saved, self._done_since_save = self.at, 0.0
         self._saved_at = self._time()
@@ -138,6 +141,7 @@ class _Run:
     def _fail(self) -> None:
         failed_at = self._failures.pop()
         self._failed += 1
+        self.in_vain += 1
         self._lost += self._done_since_save + max(failed_at - self.now, 0.0)
         self.now = max(failed_at, self.now) + self._recording.restart_s
         self.at, self._done_since_save = self._saved, 0.0

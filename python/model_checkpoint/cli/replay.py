@@ -170,6 +170,7 @@ def _outcomes(question: _Question, policies: Sequence[str], info: ExperimentInfo
     from model_checkpoint.analytics.objective import Objective
     from model_checkpoint.checkpoint.save_when import SaveWhen
 
+    _check_hope(question)
     goal = Objective.of(info)
     found = [_outcome(question, policy, goal) for policy in dict.fromkeys(map(SaveWhen.parse, policies))]
     if not any(outcome.is_finished for outcome in found):
@@ -177,6 +178,17 @@ def _outcomes(question: _Question, policies: Sequence[str], info: ExperimentInfo
             f"with {found[0].policy} the run takes {_MOST_TIMES} times as long and more: it fails before it saves"
         )
     return sorted(found, key=lambda outcome: (not outcome.is_finished, outcome.overhead))
+
+
+def _check_hope(question: _Question) -> None:
+    """Raises: ConfigurationError: Hardly any step gets done and saved between two failures, by whatever policy."""
+    run, between_s = question.recording, question.between.total_seconds()
+    least_s = run.work_s / len(run.step_s) + run.save_s
+    if between_s * 10 < least_s:
+        raise ConfigurationError(
+            f"with a failure every {format_duration(between_s)} it fails before it saves: a step and its save take "
+            f"{format_duration(least_s)}"
+        )
 
 
 def _outcome(question: _Question, policy: SaveWhen, goal: Objective | None) -> Outcome:

@@ -7,26 +7,22 @@ of the two it is, one transaction decides: the one that lists the segment delete
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import fields
-from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from model_checkpoint.database.base_connection import BaseDatabaseConnection
+from model_checkpoint.database.metric_batch import HotPoints, Point, pack, pieces, unpack
 from model_checkpoint.database.records import SegmentInfo
-from model_checkpoint.database.schema import metric_segments, metrics, series
+from model_checkpoint.database.schema import metric_batches, metric_segments, series
+from model_checkpoint.database.writing import raise_counter, take_numbers
 from model_checkpoint.errors import CatalogError, ConfigurationError
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-__all__ = ["NO_TAGS", "POINT", "HotPoints", "MetricTable", "Point", "SeriesKey", "tags_text"]
+__all__ = ["NO_TAGS", "MetricTable", "SeriesKey", "tags_text"]
 
 
 NO_TAGS = "{}"
@@ -62,28 +58,9 @@ def tags_text(tags: Mapping[Any, Any] | None) -> str:
     return json.dumps(dict(tags), sort_keys=True, separators=(",", ":"))
 
 
-Point: TypeAlias = tuple[int, float, int, float | None]
-"""Step, value, microseconds since 1970, epoch."""
-
-HotPoints: TypeAlias = "NDArray[np.void]"
-"""An array by `POINT`: id, number of the series, step, value, microseconds since 1970, epoch (NaN: none was said)."""
-
-POINT = (("id", "i8"), ("series", "i8"), ("step", "i8"), ("value", "f8"), ("time", "i8"), ("epoch", "f8"))
-"""What numpy makes a type of. A row of this table as a tuple takes eight times the memory, and longer to make."""
-
-_ROWS = 200
-"""So many points are inserted by one statement: SQLite takes a microsecond for a statement, and half of one for a row.
-
-Together they have fewer parameters than the 999 that every SQLite allows.
-"""
-_INSERT = "INSERT INTO metrics (series, step, value, time, epoch)"
-_INSERT_ONE = f"{_INSERT} VALUES (?, ?, ?, ?, ?)"
-_INSERT_MANY = (
-    f"{_INSERT} SELECT ?, column1, column2, column3, column4 "  # noqa: S608 - constants
-    f"FROM (VALUES {', '.join(['(?, ?, ?, ?)'] * _ROWS)})"
-)
-
 _SEGMENT = tuple(field.name for field in fields(SegmentInfo))
+_LAST_ID = "point"
+"""The counter of ids: one names a point for good, as segments say which ids they hold."""
 
 
 class MetricTable:
@@ -104,10 +81,15 @@ class MetricTable:
         Raises:
             CatalogError: The catalog does not know the experiment, or failed.
         """
+        import numpy as np
+
+        packed = pack(dict(enumerate(points.values())))  # before anybody has to wait for it
         with self._database.write() as connection:
-            numbers = self._numbers(connection, experiment, points.keys())
-            for key, added in points.items():
-                _insert_points(connection, numbers[key], added)
+            known = self._numbers(connection, experiment, points.keys())
+            numbers = np.array([known[key] for key in points], np.int64)
+            packed["series"] = numbers[packed["series"]]
+            packed["id"] += _take_ids(connection, packed.size)
+            _insert_points(connection, experiment, packed)
 
     def series(self, experiment: str) -> dict[int, SeriesKey]:
         """The series of an experiment by number, those included whose points are all in segments."""
@@ -115,21 +97,27 @@ class MetricTable:
             return _series_of(connection, experiment)
 
     def points(self, experiment: str, *, limit: int | None = None) -> HotPoints:
-        """The points of an experiment in the order in which they were added, at most ``limit``, oldest first."""
-        import numpy as np
+        """The points of an experiment in the order in which they were added, oldest first.
 
-        columns = [metrics.c[name] for name, _ in POINT]
-        numbers = select(series.c.id).where(series.c.experiment == experiment)
-        statement = select(*columns).where(metrics.c.series.in_(numbers)).order_by(metrics.c.id).limit(limit)
+        Args:
+            experiment: Its name.
+            limit: After how many to stop, rounded up to what was added together.
+
+        Raises:
+            CatalogDamagedError: The table holds what nobody has written to it.
+        """
+        own = metric_batches.c.experiment == experiment
         with self._database.read() as connection:
-            rows: Any = connection.execute(statement).cursor  # one by one, and without a Row for each
-            return np.fromiter(rows, np.dtype(list(POINT)))
+            sizes = select(metric_batches.c.id, metric_batches.c.points).where(own).order_by(metric_batches.c.id)
+            last_id = _last_within([(number, points) for number, points in connection.execute(sizes)], limit)
+            chosen = own & (metric_batches.c.id <= last_id)
+            rows = connection.execute(select(metric_batches.c.data).where(chosen).order_by(metric_batches.c.id))
+            return unpack(rows.scalars().all())
 
     def count(self, experiment: str) -> int:
         """How many points of an experiment are in the table."""
-        statement = select(func.count()).select_from(metrics).join(series).where(series.c.experiment == experiment)
         with self._database.read() as connection:
-            return int(connection.execute(statement).scalar_one())
+            return _count(connection, metric_batches.c.experiment == experiment)
 
     # --- segments -----------------------------------------------------------------------------------------------------
 
@@ -149,12 +137,11 @@ class MetricTable:
             two as the segment does. Somebody else was faster, or has added some.
         """
         with self._database.write() as connection:
-            of_experiment = select(series.c.id).where(series.c.experiment == segment.experiment)
-            between = metrics.c.id.between(first_id, last_id) & metrics.c.series.in_(of_experiment)
-            found = connection.execute(select(func.count()).select_from(metrics).where(between)).scalar_one()
-            if found != segment.points:
+            between = metric_batches.c.id.between(first_id, last_id)
+            own = between & (metric_batches.c.experiment == segment.experiment)
+            if _count(connection, own) != segment.points:
                 return False
-            connection.execute(delete(metrics).where(between))
+            connection.execute(delete(metric_batches).where(own))
             connection.execute(insert(metric_segments).values(_segment_row(segment)))
             return True
 
@@ -188,10 +175,10 @@ class MetricTable:
         with self._database.write() as connection:
             if set(connection.execute(listed).scalars()) != set(expected):
                 return False
-            _delete_points(connection, held)
+            _delete_points(connection, segment.experiment, tuple(held))
             connection.execute(delete(metric_segments).where(metric_segments.c.path.in_(tuple(replaced))))
-            numbers = self._numbers(connection, segment.experiment, set(keys))
-            _raise_id(connection, next(iter(numbers.values())), last_id)
+            self._numbers(connection, segment.experiment, set(keys))
+            raise_counter(connection, _LAST_ID, last_id)
             connection.execute(insert(metric_segments).values(_segment_row(segment)))
             return True
 
@@ -230,39 +217,47 @@ def _series_of(connection: Connection, experiment: str) -> dict[int, SeriesKey]:
     return {number: SeriesKey(name, split, tags) for number, name, split, tags in rows}
 
 
-def _insert_points(connection: Connection, number: int, points: Sequence[Point]) -> None:
-    if connection.dialect.name == "sqlite":
-        _insert_into_sqlite(connection, number, points)
-        return
+def _last_within(sizes: Iterable[tuple[int, int]], limit: int | None) -> int:
+    """The last id that is needed for so many points, given the ids and numbers of points of rows."""
+    last_id, count = 0, 0
+    for number, points in sizes:
+        if limit is not None and count >= limit:
+            break
+        last_id, count = number, count + points
+    return last_id
+
+
+def _count(connection: Connection, chosen: ColumnElement[bool]) -> int:
+    return int(connection.execute(select(func.sum(metric_batches.c.points)).where(chosen)).scalar() or 0)
+
+
+def _take_ids(connection: Connection, count: int) -> int:
+    """The first of ids that no point has had, whatever became of the counter."""
+    raise_counter(connection, _LAST_ID, connection.execute(select(func.max(metric_batches.c.id))).scalar() or 0)
+    return take_numbers(connection, _LAST_ID, count)
+
+
+def _insert_points(connection: Connection, experiment: str, points: HotPoints) -> None:
     rows = [
-        {"series": number, "step": step, "value": None if math.isnan(value) else value, "time": time, "epoch": epoch}
-        for step, value, time, epoch in points
+        {"id": int(piece["id"][-1]), "experiment": experiment, "points": piece.size, "data": piece.tobytes()}
+        for piece in pieces(points)
     ]
-    connection.execute(insert(metrics), rows)
+    if rows:
+        connection.execute(insert(metric_batches), rows)
 
 
-def _insert_into_sqlite(connection: Connection, number: int, points: Sequence[Point]) -> None:
-    """In a sixth of the time; SQLite makes NULL of NaN by itself."""
-    full = len(points) - len(points) % _ROWS
-    many = [(number, *chain(*points[begin : begin + _ROWS])) for begin in range(0, full, _ROWS)]
-    ones = [(number, *point) for point in points[full:]]
-    if many:
-        connection.exec_driver_sql(_INSERT_MANY, many)
-    if ones:
-        connection.exec_driver_sql(_INSERT_ONE, ones)
+def _delete_points(connection: Connection, experiment: str, ids: Sequence[int]) -> None:
+    """Delete single points, each of which may be one of many in its row."""
+    import numpy as np
 
-
-def _delete_points(connection: Connection, ids: Iterable[int]) -> None:
-    for number in ids:
-        connection.execute(delete(metrics).where(metrics.c.id == number))
-
-
-def _raise_id(connection: Connection, any_series: int, at_least: int) -> None:
-    """See to it that no id up to ``at_least`` is given out again: a row that was there is enough for that."""
-    if (connection.execute(select(func.max(metrics.c.id))).scalar_one() or 0) >= at_least:
-        return
-    connection.execute(insert(metrics).values(id=at_least, series=any_series, step=0, time=0))
-    connection.execute(delete(metrics).where(metrics.c.id == at_least))
+    own = metric_batches.c.experiment == experiment
+    rows = connection.execute(select(metric_batches.c.id, metric_batches.c.data).where(own)).all() if ids else ()
+    for number, data in rows:
+        points = unpack([data])
+        kept = points[~np.isin(points["id"], ids)]
+        if kept.size < points.size:
+            connection.execute(delete(metric_batches).where(metric_batches.c.id == number))
+            _insert_points(connection, experiment, kept)
 
 
 def _segment_row(segment: SegmentInfo) -> dict[str, object]:

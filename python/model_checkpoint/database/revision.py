@@ -9,7 +9,7 @@ from model_checkpoint.errors import CatalogDamagedError, CatalogError
 
 __all__ = ["REVISION", "is_current", "no_catalog", "no_program"]
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration; revisions are four digits and sort in order."""
 
 _KNOWN_FORM = re.compile(r"[0-9]{4}")

@@ -15,6 +15,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -30,8 +31,8 @@ __all__ = [
     "counters",
     "experiments",
     "metadata",
+    "metric_batches",
     "metric_segments",
-    "metrics",
     "series",
     "tags",
 ]
@@ -129,17 +130,14 @@ series = Table(
     UniqueConstraint("experiment", "name", "split", "tags"),
 )
 
-metrics = Table(  # the points that are in no segment yet; no index: they are few, and read all together
-    "metrics",
+metric_batches = Table(  # the points that are in no segment yet; no index: rows are few, and read all together
+    "metric_batches",
     metadata,
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
-    Column("series", Integer, ForeignKey("series.id"), nullable=False),
-    Column("step", BigInteger, nullable=False),
-    Column("value", Double),
-    Column("time", BigInteger, nullable=False),
-    Column("epoch", Double),
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), nullable=False),  # of its last point
+    Column("experiment", Text, ForeignKey("experiments.name"), nullable=False),
+    Column("points", BigInteger, nullable=False),  # how many
+    Column("data", LargeBinary, nullable=False),  # packed: see `model_checkpoint.database.metric_batch`
     PrimaryKeyConstraint("id"),
-    sqlite_autoincrement=True,  # an id names a point for good: segments say which ids they hold
 )
 
 metric_segments = Table(

@@ -48,12 +48,26 @@ def upsert(connection: Connection, table: Table, rows: Rows) -> None:
 
 def take_seq(connection: Connection) -> int:
     """The next number of the commit order, whatever became of the counter."""
-    _raise_seq(connection, connection.execute(select(func.max(schema.checkpoints.c.seq))).scalar() or 0)
-    statement = _insert(connection, schema.counters).values(name=_SEQ, value=1)
+    raise_counter(connection, _SEQ, connection.execute(select(func.max(schema.checkpoints.c.seq))).scalar() or 0)
+    return take_numbers(connection, _SEQ, 1)
+
+
+def take_numbers(connection: Connection, counter: str, count: int) -> int:
+    """The first of ``count`` numbers, one after the other, that a counter gives out for good; they begin with 1."""
+    statement = _insert(connection, schema.counters).values(name=counter, value=count)
     value = schema.counters.c.value
-    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value + 1}))
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value + count}))
     # Not by RETURNING, which SQLite has only since 3.35; this transaction is the only writer.
-    return int(connection.execute(select(value).where(schema.counters.c.name == _SEQ)).scalar_one())
+    return int(connection.execute(select(value).where(schema.counters.c.name == counter)).scalar_one()) - count + 1
+
+
+def raise_counter(connection: Connection, counter: str, at_least: int) -> None:
+    """See to it that no number up to ``at_least`` is given out again."""
+    statement = _insert(connection, schema.counters).values(name=counter, value=at_least)
+    lower = schema.counters.c.value < statement.excluded.value
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["name"], set_={"value": statement.excluded.value}, where=lower)
+    )
 
 
 def add_checkpoint(connection: Connection, info: CheckpointInfo) -> None:
@@ -149,7 +163,7 @@ def _insert_checkpoints(connection: Connection, infos: Sequence[CheckpointInfo])
         ],
     )
     if infos:
-        _raise_seq(connection, infos[-1].seq)
+        raise_counter(connection, _SEQ, infos[-1].seq)
 
 
 def _insert_missing_experiments(connection: Connection, infos: Sequence[CheckpointInfo]) -> None:
@@ -160,15 +174,6 @@ def _insert_missing_experiments(connection: Connection, infos: Sequence[Checkpoi
         firsts.setdefault(info.experiment, info)
     bare = [ExperimentInfo(name, info.created_at) for name, info in firsts.items() if name not in known]
     insert_rows(connection, schema.experiments, [experiment_row(info) for info in bare])
-
-
-def _raise_seq(connection: Connection, at_least: int) -> None:
-    """See to it that no number up to ``at_least`` is given out again."""
-    statement = _insert(connection, schema.counters).values(name=_SEQ, value=at_least)
-    lower = schema.counters.c.value < statement.excluded.value
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=["name"], set_={"value": statement.excluded.value}, where=lower)
-    )
 
 
 def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:

@@ -20,7 +20,7 @@ from model_checkpoint.analytics.engine import Engine
 from model_checkpoint.analytics.segment import points_table, read_replaced, read_segment, write_segment
 from model_checkpoint.database import Catalog, MetricTable
 from model_checkpoint.database.metric_table import SeriesKey
-from model_checkpoint.errors import CatalogError, CorruptionError, FormatError
+from model_checkpoint.errors import CatalogDamagedError, CatalogError, CorruptionError, FormatError
 from model_checkpoint.types import ExperimentInfo
 from model_checkpoint.utils.clock import utc_now
 
@@ -360,7 +360,7 @@ def test_a_segment_with_points_that_are_nowhere_else_is_kept_as_far_as_that(stor
     )
     write_segment(store.root, "exp", whole)
     with store.catalog.write() as connection:
-        connection.exec_driver_sql("DELETE FROM metrics")
+        connection.exec_driver_sql("DELETE FROM metric_batches")
     store.compactor.settle("exp")
     store.check()
     assert sorted(segment.points for segment in store.table.segments("exp")) == [10, 10]
@@ -404,6 +404,17 @@ def test_an_adoption_that_is_overtaken_begins_again(store, monkeypatch):
     Compactor(store.root, store.table).settle("exp")
     store.check()
     assert len(store.segments()) == len(store.table.segments("exp"))
+
+
+def test_a_point_of_no_series_is_damage_of_the_catalog(store):
+    """Whoever has edited the catalog is told so: it has no name, and must not get another one's."""
+    store.log(range(5))
+    store.log([1], ACCURACY)
+    with store.catalog.write() as connection:
+        connection.exec_driver_sql("DELETE FROM series WHERE id = 1")
+    for read in (store.found, lambda: store.compactor.compact("exp")):
+        with pytest.raises(CatalogDamagedError, match="a point of no series"):
+            read()
 
 
 def test_an_unlisted_segment_beside_a_damaged_one_is_left_alone(store):

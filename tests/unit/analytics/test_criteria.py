@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -112,6 +113,31 @@ def test_the_pareto_front_is_what_nothing_beats(rows):
     assert sorted(chosen(Pareto(GOALS), rows)) == front
 
 
+def test_who_is_beaten_by_less_than_a_sum_can_tell_is_not_on_the_front():
+    """Beside many operations a small difference in the loss vanishes, if both are added."""
+    rows = [(1e15, -0.001), (1e15, 0.0)]
+    assert chosen(Pareto(GOALS), rows) == [1]
+
+
+HUGE = [(1e308, 0.0), (-1e308, 1.0), (1.7e308, 0.5), (0.0, -1e308)]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "best"),
+    [
+        (Single(Goal("a"), smoothing=2), 1),
+        (Weighted((Goal("a"), Goal("b", "max"))), 1),
+        (Weighted((Goal("a"), Goal("b", "max")), "deviation"), 1),
+        (Lexicographic((Goal("a", tolerance=1e308), Goal("b", "max"))), 1),
+        (Pareto((Goal("a"), Goal("b", "max"))), 1),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_values_as_large_as_a_float_holds_are_compared(criterion, best):
+    """Although their differences and squares are larger; without a warning, which is an error here."""
+    assert chosen(criterion, HUGE)[0] == best
+
+
 def test_the_front_begins_with_the_knee():
     """The one nearest to having the best of everything."""
     rows = [(0.0, 0.0), (1.0, 9.0), (10.0, 10.0)]
@@ -123,6 +149,23 @@ def test_a_function_of_the_users_decides():
     rows = [(1.0, 5.0), (2.0, 1.0), (3.0, 3.0)]
     criterion = Custom(lambda m: math.nan if m["a"] > 2 else m["b"] - m["a"], ("a", "b"))
     assert chosen(criterion, rows) == [0, 1]
+
+
+def test_a_function_is_not_asked_about_what_lacks_a_metric():
+    """It might take a missing value for a good one."""
+    rows = [(1.0, 5.0), (math.nan, 9.0), (None, 9.0), (2.0, None)]
+    assert chosen(Custom(lambda m: 7.0 if m["a"] != 1 else 0.0, ("a", "b")), rows) == [0]
+
+
+@pytest.mark.parametrize("score", [None, "much", [1, 2]])
+def test_a_function_that_gives_no_number_is_named(score):
+    """With what it gave."""
+
+    def taste(_metrics):
+        return score
+
+    with pytest.raises(ConfigurationError, match=rf"taste gave {re.escape(repr(score))} for a score"):
+        chosen(Custom(taste, ("a",)), [(1.0, 1.0)])
 
 
 @given(ROWS, st.integers(-3, 3))
@@ -168,6 +211,11 @@ def test_when_nothing_qualifies_the_reason_is_told():
         lambda: Goal("a", weight=0),
         lambda: Goal("a", tolerance=-1),
         lambda: Goal("a", weight=math.nan),
+        lambda: Goal("a", weight="1"),
+        lambda: Goal("a", tolerance=None),
+        lambda: BestModelSelector("a"),
+        lambda: BestModelSelector.by("a", where="b < 5"),
+        lambda: BestModelSelector.by("a", where=[5]),
         lambda: Weighted(()),
         lambda: Weighted(GOALS, "log"),
         lambda: Pareto((Goal("a"), Goal("a", "max"))),

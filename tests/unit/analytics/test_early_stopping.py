@@ -66,6 +66,22 @@ def test_a_run_that_is_good_enough_stops_at_once():
     assert rule.decide([Evaluation(1, {"acc": 0.95})]).reasons == ("acc 0.95 has reached 0.9",)
 
 
+def test_what_reaches_the_threshold_must_satisfy_the_constraints():
+    """Good enough, but too slow, is not good enough."""
+    rule = EarlyStopping(BestModelSelector.by("loss", where=["ms < 50"]), threshold=0.5)
+    slow, fast = Evaluation(0, {"loss": 0.4, "ms": 90}), Evaluation(1, {"loss": 0.45, "ms": 20})
+    assert not rule.decide([slow])
+    assert rule.decide([slow, fast]).reasons == ("loss 0.45 has reached 0.5",)
+
+
+def test_a_single_lucky_evaluation_reaches_no_threshold_of_a_smoothed_metric():
+    """It is the median that must."""
+    rule = EarlyStopping(BestModelSelector.by("loss", smoothing=3), threshold=1.0)
+    assert stops_at(rule, [5, 4, 0.5, 3, 0.9]) == 5
+    losses = [Evaluation(step, {"loss": loss}) for step, loss in enumerate([0.5, 0.9, 0.8])]
+    assert rule.decide(losses).reasons == ("median of 3 of loss 0.8 has reached 1",)
+
+
 def test_any_selector_can_decide():
     """An evaluation that joins the front as its best is an improvement."""
     rule = EarlyStopping(BestModelSelector.weighted(Goal("loss"), Goal("ms")), patience=2)
@@ -119,6 +135,11 @@ def test_a_smoothed_metric_does_not_stop_for_one_lucky_value():
     "fields",
     [
         {"patience": 0},
+        {"patience": 2.5},
+        {"warmup": 0.5},
+        {"baseline": math.nan},
+        {"threshold": math.nan},
+        {"selector": "loss"},
         {"warmup": -1},
         {"min_delta": -0.1},
         {"min_delta": math.inf},

@@ -15,7 +15,8 @@ from model_checkpoint.analytics.segment import points_table, read_totals
 from model_checkpoint.analytics.segment_totals import decode_totals, encode_totals, totals_of
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.database import MetricTable
-from model_checkpoint.database.metric_table import POINT, SeriesKey
+from model_checkpoint.database.metric_batch import POINT
+from model_checkpoint.database.metric_table import SeriesKey
 
 LOSS, VAL = SeriesKey("loss", "train", '{"host":"a"}'), SeriesKey("loss", "val")
 
@@ -72,13 +73,39 @@ def test_a_series_without_a_finite_value_has_no_mean(workspace):
     assert {row[name] for name in ("min", "max", "mean", "std")} == {None}
 
 
+@pytest.mark.parametrize("parts", [(3000,), (1000, 1000, 1000)])
+@pytest.mark.parametrize("compacted", [False, True], ids=["catalog", "segments"])
+def test_a_mean_has_the_digits_that_its_values_have(workspace, compacted, parts):
+    """Of values around 1e15 that differ by one: a plain sum of them makes it off by ten."""
+    compactor, first = Compactor(workspace.store.root, MetricTable(workspace.catalog)), 0
+    for count in parts:
+        write(workspace, (1e15 + np.arange(first, first + count)).tolist(), key=LOSS, first=first)
+        first += count
+        if compacted:
+            compactor.compact("exp")
+    with MetricsReader.open(workspace.store.root) as reader:
+        (row,) = reader.summary("exp").to_pylist()
+    assert row["mean"] == pytest.approx(1e15 + 1499.5, abs=0.25)
+    assert row["std"] == pytest.approx(3000 / math.sqrt(12), rel=1e-3)
+
+
+@pytest.mark.parametrize("compacted", [False, True], ids=["catalog", "segments"])
+def test_sums_that_no_float_holds_spoil_no_other_figure(workspace, compacted):
+    """Nor the compaction; there is no warning about them, which would be an error here."""
+    write(workspace, [1e308, -1e308, 1.7e308] * 50, key=LOSS)
+    if compacted:
+        Compactor(workspace.store.root, MetricTable(workspace.catalog)).compact("exp")
+    with MetricsReader.open(workspace.store.root) as reader:
+        (row,) = reader.summary("exp").to_pylist()
+    assert (row["count"], row["nonfinite"], row["min"], row["max"], row["last"]) == (150, 0, -1e308, 1.7e308, 1.7e308)
+
+
 @settings(max_examples=30)
 @given(st.lists(st.floats(), min_size=100, max_size=130))
 def test_totals_are_written_as_they_are(values):
     """Every float survives the footer: NaN, infinities, minus zero and the smallest."""
     points = [(n, 1, n, None if math.isnan(value) else value, n, None) for n, value in enumerate(values)]
-    with np.errstate(all="ignore"):
-        totals = totals_of(points_table(hot(points), {1: LOSS}))
+    totals = totals_of(points_table(hot(points), {1: LOSS}))
     again = decode_totals(encode_totals(totals))
     assert repr(again) == repr(totals)
     assert repr(again[0].last) == repr(values[-1])

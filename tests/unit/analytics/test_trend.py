@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import math
 
 import numpy as np
@@ -261,3 +263,49 @@ def test_noise_that_grows_with_the_level_makes_no_spikes(seed):
     values[20] = 9.0
     values[600] = 0.5
     assert [spike.step for spike in find_spikes(steps, values, noises=7)] == [20, 600]
+
+
+# --- what nothing is expected of --------------------------------------------------------------------------------------
+
+SOME = [math.nan, math.inf, -math.inf, 0.0, 1.0, -1.0, 1e15, 1e15 + 1, 5e-324, 3.4e38, 1e308, -1.7e308]
+ODD = st.one_of(st.lists(st.sampled_from(SOME), max_size=40), st.sampled_from(SOME).map(lambda value: [value] * 30))
+
+
+@given(ODD, st.sampled_from([range, lambda n: [5] * n, lambda n: [2**62 + i for i in range(n)]]))
+@settings(max_examples=200)
+def test_no_series_is_too_odd(values, make_steps):
+    """Empty, one point, one step, not finite, as large as a float holds: an answer or a plain refusal, no warning."""
+    steps = list(make_steps(len(values)))
+    for ask in (trend, find_plateau, find_divergence, find_spikes, find_nonfinite):
+        with contextlib.suppress(ConfigurationError):
+            ask(steps, values)
+    for method in ("ema", "median"):
+        assert smooth(values, method=method).size == len(values)
+
+
+@given(st.lists(st.sampled_from([-1.0, 0.0, 1.0, 2.0, 5.0]), min_size=10, max_size=40), st.sampled_from([600, 1020]))
+@settings(max_examples=50)
+def test_what_is_seen_of_a_series_does_not_depend_on_its_unit(values, exponent):
+    """Also where squares of its values, or their differences, are more than a float holds."""
+    steps, unit = range(len(values)), 2.0**exponent
+    small, large = np.array(values), np.array(values) * unit
+    for ask, fields in ((find_plateau, ("level",)), (find_divergence, ("best", "last"))):
+        found, again = ask(steps, small), ask(steps, large)
+        assert (found is None) == (again is None)
+        if found is not None:
+            same = {name: getattr(again, name) / unit for name in fields}
+            assert dataclasses.replace(again, **same) == found
+    assert [one.step for one in find_spikes(steps, large)] == [one.step for one in find_spikes(steps, small)]
+
+
+def test_values_that_are_too_large_are_not_extrapolated():
+    """Their squares are no numbers."""
+    with pytest.raises(ConfigurationError, match=r"above 1e\+150"):
+        extrapolate(range(20), np.linspace(1, 1e200, 20), 40)
+
+
+def test_a_line_without_noise_that_rises_diverges_infinitely():
+    """There is no noise to measure it by, and no warning about that."""
+    found = find_divergence(range(30), np.arange(30.0))
+    assert found is not None
+    assert (found.since_step, found.last, found.noises) == (0, 24.5, math.inf)

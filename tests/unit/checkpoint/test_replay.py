@@ -95,7 +95,14 @@ def test_a_run_that_fails_before_it_saves_is_given_up():
     found = replay(recording, SaveWhen.every(steps=50), until_s=2000)
     assert not found.is_finished
     assert 2000 <= found.total_s < 2011
+    assert replay(recording, SaveWhen.every(steps=50)).failures == 1000
     assert not mean_outcome([replay(Recording([1.0], save_s=0.0), SaveWhen.every(steps=50)), found]).is_finished
+
+
+def test_a_run_that_fails_often_and_saves_is_not_given_up():
+    """Five thousand failures, between which it gets on."""
+    recording = Recording([1.0] * 20_000, save_s=0.0, failures_s=[4.5 * n for n in range(1, 5001)])
+    assert replay(recording, SaveWhen.every(steps=1)).is_finished
 
 
 def test_failures_in_the_replay_are_what_the_policy_sees():

@@ -101,6 +101,7 @@ def test_a_run_that_logged_nothing_is_replayed_from_save_to_save(mckpt, root):
         (["unknown"], 3, "unknown"),
         (["other"], 3, "no two steps"),
         (["digits", "--mtbf", "1s", "-p", "every(steps=250)"], 2, "fails before it saves"),
+        (["digits", "--mtbf", "1ms"], 2, "a step and its save take 2.0 s"),
     ],
 )
 def test_what_cannot_be_replayed_is_refused(mckpt, logged, words, code, message):

@@ -7,11 +7,12 @@ import sqlite3
 from functools import partial
 
 import pytest
+from sqlalchemy import event
 
-from model_checkpoint.database import Catalog, MetricTable
+from model_checkpoint.database import Catalog, MetricTable, metric_batch
 from model_checkpoint.database.metric_table import SeriesKey
 from model_checkpoint.database.records import SegmentInfo
-from model_checkpoint.errors import CatalogError
+from model_checkpoint.errors import CatalogDamagedError, CatalogError
 from tests.unit.database.samples import make_earlier_catalog, make_experiment
 
 LOSS, ACCURACY = SeriesKey("loss", "train"), SeriesKey("accuracy")
@@ -45,18 +46,40 @@ def test_points_come_back_in_order(table):
         (LOSS, 4, 0.25, 12, 0.75),
     ]
     assert table.count("gpt2") == 4
-    assert len(table.points("gpt2", limit=2)) == 2
+    for limit, count in ((0, 0), (1, 3), (3, 3), (4, 4), (5, 4)):  # what was added together stays together
+        assert len(table.points("gpt2", limit=limit)) == count
 
 
-@pytest.mark.parametrize("count", [1, 199, 200, 201, 1001])
-def test_however_many_points_are_added_at_once_they_come_back_as_they_were(table, count):
-    """They are inserted two hundred at a time, and the rest one by one."""
-    values = [0.1, math.nan, -math.inf, 0.0, 5e-324, 1.7976931348623157e308]
+@pytest.mark.parametrize("count", [1, 99, 100, 101, 250])
+def test_however_many_points_are_added_at_once_they_come_back_as_they_were(table, monkeypatch, count):
+    """They are in as many rows as it takes."""
+    monkeypatch.setattr(metric_batch, "_PIECE", 100)
+    values = [0.1, math.nan, -math.inf, -0.0, 5e-324, 1.7976931348623157e308]
     points = [(2**62 + n, values[n % 6], 1_700_000_000_000_000 + n, n / 3 if n % 4 else None) for n in range(count)]
     table.append("gpt2", {LOSS: points})
     known = [(step, None if math.isnan(value) else value, *rest) for step, value, *rest in points]
     assert [tuple(rest) for _, *rest in named(table)] == known
     assert table.points("gpt2")["id"].tolist() == list(range(1, count + 1))
+    assert [str(value) for value in table.points("gpt2")["value"]] == [str(value) for _, value, *_ in points]
+    assert table.count("gpt2") == count
+    assert len(table.points("gpt2", limit=1)) == min(count, 100)
+    assert table.list_segment(segment(count), first_id=1, last_id=count)
+    assert table.points("gpt2").size == 0
+
+
+def test_many_points_take_no_more_statements_than_few(catalog, table):
+    """The thread that adds or reads them would ask the training loop for the interpreter's lock at each."""
+    statements = []
+    event.listen(catalog.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+
+    def taken(count):
+        statements.clear()
+        table.append("gpt2", {LOSS: [(n, 0.5, n, None) for n in range(count)], ACCURACY: [(0, 0.5, 0, None)]})
+        table.points("gpt2")
+        return list(statements)
+
+    taken(1)  # makes the series
+    assert taken(10_000) == taken(1)
 
 
 def test_series_are_told_apart_by_name_split_and_tags(table):
@@ -139,6 +162,34 @@ def test_adopting_makes_series_and_keeps_ids_apart(table):
     assert table.points("gpt2")["id"].tolist() == [1001]
 
 
+def test_adopting_deletes_single_points_of_what_was_added_together(table):
+    """Those that the segment holds, too; the others can be moved afterwards, and those of others stay."""
+    table.append("gpt2", {LOSS: [(n, n / 2, n, None) for n in range(10)]})
+    table.append("gpt2", {LOSS: [(10, 5.0, 10, None)]})
+    held = [2, 3, 7, 9, 10, 12]
+    assert table.adopt_segment(segment(6), keys=[LOSS], last_id=12, held=held, replaced=(), expected=[])
+    points = table.points("gpt2")
+    assert points["id"].tolist() == [1, 4, 5, 6, 8, 11]
+    assert points["value"].tolist() == [0.0, 1.5, 2.0, 2.5, 3.5, 5.0]
+    assert table.count("gpt2") == 6
+    moved = segment(5, "points-1-8-0123456789abcdef.parquet")
+    assert table.list_segment(moved, first_id=1, last_id=8)
+    assert table.points("gpt2")["id"].tolist() == [11]
+    table.append("gpt2", {LOSS: [(11, 1.0, 0, None)]})
+    assert table.points("gpt2")["id"].tolist() == [11, 13]
+
+
+@pytest.mark.parametrize("data", [b"x", b"x" * 49, "text", 5])
+def test_a_forged_batch_is_damage_of_the_catalog(catalog, table, data):
+    """What nobody has written is no array of points."""
+    with catalog.write() as connection:
+        row = {"id": 1, "experiment": "gpt2", "points": 1, "data": data}
+        statement = "INSERT INTO metric_batches VALUES (:id, :experiment, :points, :data)"
+        connection.exec_driver_sql(statement, row)
+    with pytest.raises(CatalogDamagedError, match="metric_batches holds an impossible value"):
+        table.points("gpt2")
+
+
 def test_a_rebuilt_catalog_keeps_points_and_segments(catalog, table):
     """No manifest knows them: a rebuild leaves them alone, with their experiment."""
     table.append("gpt2", {LOSS: [(0, 1.0, 0, None)]})
@@ -168,3 +219,25 @@ def test_points_of_the_first_schema_are_kept(tmp_path):
     with sqlite3.connect(tmp_path / "catalog.db") as connection:
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     connection.close()
+
+
+LATER_POINTS = """
+INSERT INTO experiments (name, created_at, config) VALUES ('gpt2', 0, '{}'), ('vit', 0, '{}');
+INSERT INTO series VALUES (1, 'gpt2', 'loss', 'train', '{"host":"a"}'), (2, 'vit', 'acc', '', '{}');
+INSERT INTO metrics (id, series, step, value, time, epoch) VALUES
+    (4, 1, 7, 0.5, 11, NULL), (5, 2, 7, NULL, 12, 1.5), (6, 1, 3, 9e999, 13, 2.5), (90, 2, 3, 0.0, 13, 2.5);
+DELETE FROM metrics WHERE id = 90
+"""
+
+
+def test_points_in_rows_of_their_own_are_packed(tmp_path):
+    """A catalog from before that is upgraded with all its points, their ids, and those that were given out before."""
+    make_earlier_catalog(tmp_path, "0004", LATER_POINTS)
+    with Catalog.open(tmp_path) as catalog:
+        table, of_a = MetricTable(catalog), SeriesKey("loss", "train", '{"host":"a"}')
+        assert named(table) == [(of_a, 7, 0.5, 11, None), (of_a, 3, math.inf, 13, 2.5)]
+        assert named(table, "vit") == [(SeriesKey("acc"), 7, None, 12, 1.5)]
+        assert table.points("gpt2")["id"].tolist() == [4, 6]
+        table.append("vit", {SeriesKey("acc"): [(8, 1.0, 0, None)]})
+        assert table.points("vit")["id"].tolist() == [5, 91]
+        assert table.list_segment(segment(2), first_id=4, last_id=6)

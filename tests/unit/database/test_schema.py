@@ -32,7 +32,9 @@ def test_migrated_and_created_tables_are_the_same_sql(catalog, tmp_path):
 
     def clauses(path):
         connection = sqlite3.connect(path)
-        sql = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+        sql = connection.execute(
+            "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
+        ).fetchall()
         connection.close()
         return {
             name: sorted(line.strip(" \t,)") for line in re.split(r"\n|, (?=\w+ [A-Z])", text) if line.strip(" \t,)"))
