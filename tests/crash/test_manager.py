@@ -65,24 +65,29 @@ class Trainings:
         self.root = root
         self.acknowledged = -1
 
-    def train_and_kill(self, seconds: float) -> int:
-        """Let a training save for a while, and kill it; returns the step at which it started."""
-        watchdog = threading.Timer(120, self.process.kill)
+    def train_and_kill(self, saves: int, seconds: float) -> int:
+        """Let a training save so often, and for a while, and kill it; returns the step at which it started."""
+        watchdog = threading.Timer(300, self.process.kill)
         watchdog.start()
         try:
-            return self._train_and_kill(seconds)
+            return self._train_and_kill(saves, seconds)
         finally:
             watchdog.cancel()
 
-    def _train_and_kill(self, seconds: float) -> int:
+    def _train_and_kill(self, saves: int, seconds: float) -> int:
         self.process.stdin.write(f"{self.root}\n")
         words = dict(line.split() for line in (self._line(), self._line()))  # in either order
+        for _ in range(saves):  # however busy the machine is, there is something to lose
+            self._hear(self._line())
         time.sleep(seconds)
         os.kill(int(words["pid"]), signal.SIGKILL)
         while (line := self._line()) != "end\n":
-            if line.startswith("saved ") and line.endswith("\n"):  # the last one may be torn
-                self.acknowledged = max(self.acknowledged, int(line.split()[1]))
+            self._hear(line)
         return int(words["start"])
+
+    def _hear(self, line: str) -> None:
+        if line.startswith("saved ") and line.endswith("\n"):  # the last one may be torn
+            self.acknowledged = max(self.acknowledged, int(line.split()[1]))
 
     def close(self) -> None:
         self.process.stdin.close()
@@ -137,7 +142,7 @@ def kill_again_and_again(root: pathlib.Path, kills: int) -> int:
     try:
         for _ in range(kills):
             before = trainings.acknowledged
-            assert trainings.train_and_kill(rng.uniform(0, 0.3)) > before
+            assert trainings.train_and_kill(rng.randrange(3), rng.uniform(0, 0.2)) > before
             if trainings.acknowledged >= 0:
                 check_store(root, trainings.acknowledged)
     finally:

@@ -52,11 +52,14 @@ with Workspace.open(sys.argv[1]) as workspace:
 """
 
 
-def log_and_be_killed(root, first, seconds):
-    """What a process said that lived for a while after its first words: for each word, its steps and their moments."""
+def log_and_be_killed(root, first, *, writes, seconds):
+    """What a process said that lived for a while after it had written so often: for each word, steps and moments."""
     pipe = subprocess.PIPE
     process = subprocess.Popen([sys.executable, "-c", LOGGER, str(root), str(first)], stdout=pipe, text=True)
     lines = [process.stdout.readline()]
+    while sum(line.startswith("written") for line in lines) < writes:
+        lines.append(process.stdout.readline())
+        assert lines[-1], "it ended by itself"
     time.sleep(seconds)
     os.kill(process.pid, signal.SIGKILL)
     lines += process.stdout.read().splitlines(keepends=True)
@@ -72,8 +75,8 @@ def test_a_killed_process_loses_only_what_it_had_not_written_yet(tmp_path, trial
     """What was written is there, each value exactly once, in order; the next process goes on."""
     rng, lost, first, unwritten_s = random.Random(7), 0, 0, 0.0
     kills = trials(ci=5, proof=50, full=300)
-    for _ in range(kills):
-        said = log_and_be_killed(tmp_path, first, rng.uniform(0, 0.6))
+    for kill in range(kills):
+        said = log_and_be_killed(tmp_path, first, writes=kill % 3, seconds=rng.uniform(0, 0.4))
         with Workspace.open(tmp_path) as workspace:
             Compactor(workspace.store.root, MetricTable(workspace.catalog)).settle("exp")
             sql = "SELECT step, value FROM points ORDER BY id"
@@ -85,7 +88,7 @@ def test_a_killed_process_loses_only_what_it_had_not_written_yet(tmp_path, trial
         lost += not set(range(first, written + 1)) <= set(steps)
         missing = [at for step, at in said["logged"] if step > max(steps, default=-1)]
         unwritten_s = max(unwritten_s, said["logged"][-1][1] - missing[0] if missing else 0.0)
-        first = max([*steps, said["logged"][-1][0]]) + 1
+        first = max([first - 1, *steps, *(step for step, _ in said["logged"])]) + 1
     evidence(
         threat="a kill while metrics are logged and compacted",
         promise="Metrics that were written are there, each exactly once; what was logged since then is lost",
