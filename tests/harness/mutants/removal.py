@@ -9,6 +9,7 @@ __all__ = ["MUTANTS"]
 _RETENTION = "tests/unit/checkpoint/test_retention.py"
 _STORE = "tests/unit/storage/test_store.py"
 _STAGING = "tests/unit/storage/test_staging.py"
+_REMOVALS = "tests/concurrency/test_removals.py"
 
 MUTANTS = (
     Mutant(
@@ -150,5 +151,37 @@ MUTANTS = (
         "        self.catalog.add(info)\n",
         "",
         (Test("tests/unit/checkpoint/test_manager.py::test_what_the_catalog_missed_is_adopted"),),
+    ),
+    Mutant(
+        "a removal goes on with what was taken back and pinned",
+        "a checkpoint is lost that its user protected",
+        "checkpoint/cleaning.py",
+        "            if now.state is not CheckpointState.TRASHED:\n",
+        "            if False:\n",
+        (Test(f"{_REMOVALS}::test_what_is_taken_back_and_pinned_while_it_is_being_removed_stays"),),
+    ),
+    Mutant(
+        "a removal does not look what was said since the plan",
+        "the best checkpoint, or the only intact one, is lost",
+        "checkpoint/cleaning.py",
+        "            if not agrees(",
+        "            if False and not agrees(",
+        (Test(f"{_REMOVALS}::test_what_something_is_said_of_after_the_plan_stays"),),
+    ),
+    Mutant(
+        "what is in the trash is called lost",
+        "a checkpoint that could be restored is not offered",
+        "checkpoint/workspace.py",
+        "            elif self._is_found_again(info):\n                continue\n",
+        "",
+        (Test(f"{_REMOVALS}::test_what_a_killed_remover_left_in_the_trash_is_not_lost_but_can_be_restored"),),
+    ),
+    Mutant(
+        "a name is claimed by the clock alone",
+        "a clock that is set back keeps a name where it was",
+        "checkpoint/remarks.py",
+        "        return utc_now() if claim is None else max(utc_now(), claim + _MOMENT)\n",
+        "        return utc_now()\n",
+        (Test("tests/concurrency/test_remarks.py::test_a_clock_that_was_set_back_moves_a_name_all_the_same"),),
     ),
 )
