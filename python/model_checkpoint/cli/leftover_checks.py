@@ -37,7 +37,7 @@ def _staging(store: Store) -> Iterator[Finding]:
     occupants = store.staging.occupants()
     left = [one for one in occupants if not one.is_alive]
     if left:
-        remedy = f"left by killed processes, {_size_of(left)}; the next save removes it, and so does mckpt reindex"
+        remedy = f"left by killed processes, {_size_of(left)}; the next training removes it, and so does mckpt reindex"
         yield warn("staging", remedy, [f"{_name(store, one.path)} ({ago(one.since)})" for one in left])
     if len(left) < len(occupants):
         yield ok("staging", f"{count(len(occupants) - len(left), 'checkpoint')} being written")

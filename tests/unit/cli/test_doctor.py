@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from model_checkpoint.checkpoint.disagreements import Matter
+from model_checkpoint.checkpoint.remarks import Remarks
 from model_checkpoint.checkpoint.workspace import Workspace
 from model_checkpoint.cli import agreement_checks
 from model_checkpoint.database import Catalog
@@ -72,8 +73,6 @@ def remarked(mckpt, root):
     for words in (["pin", "digits:10"], ["alias", "digits:30", "kept"]):
         assert mckpt("-C", root, *words).code == 0
     with Workspace.open(root) as workspace:
-        from model_checkpoint.checkpoint.remarks import Remarks
-
         Remarks(workspace).tag(workspace.catalog.resolve("digits:50"), {"team": "blue"})
 
 
@@ -157,6 +156,24 @@ def test_a_damaged_annotation_contradicts_nobody(root, doctor):
     assert (set(found), code) == ({"quarantined"}, 1)
 
 
+def test_a_damaged_manifest_is_not_called_lost(root, doctor, directory_of, flip):
+    """Its directory is there, and names what is wrong with it."""
+    flip(directory_of(20) / "manifest.json", 500)
+    found, code = doctor()
+    assert (set(found), code) == ({"quarantined"}, 1)
+
+
+def test_what_the_catalog_does_not_know_of_something_in_the_trash_is_no_difference(root, doctor):
+    """Whoever restores it reads what was said of it."""
+    with Workspace.open(root) as workspace:
+        info = workspace.catalog.resolve("digits:20")
+        Remarks(workspace).tag(info, {"team": "blue"})
+        workspace.store.delete(info, keep=timedelta(days=1))
+        workspace.reconcile("digits")
+    edit(root, "DELETE FROM tags")
+    assert doctor() == ({}, 0)
+
+
 # --- what was left behind ---------------------------------------------------------------------------------------------
 
 
@@ -166,6 +183,7 @@ def test_staging_tells_the_dead_from_the_living(root, doctor, mckpt):
     alive = store.staging.create()
     dead = root / ".staging" / ("d" * 32)
     dead.mkdir()
+    dead.with_name(dead.name + ".owner").write_text('{"pid": 1, "started": "1", "boot": "another"}')
     (dead / "model.safetensors").write_bytes(b"x" * 5_000_000)
     os.utime(dead, (1e9, 1e9))
     found, code = doctor()
