@@ -7,7 +7,10 @@ import math
 import pytest
 
 from model_checkpoint import CheckpointManager
+from model_checkpoint.analytics.compaction import Compactor
+from model_checkpoint.analytics.reader import MetricsReader
 from model_checkpoint.cli.sparkline import sparkline
+from model_checkpoint.database import MetricTable
 
 
 @pytest.fixture
@@ -49,6 +52,37 @@ def test_metrics_of_all_experiments_or_none(mckpt, logged):
     done = mckpt("-C", logged, "metrics", "digits", "-m", "los")
     assert (done.code, done.err) == (3, "mckpt: no metric 'los'; there is loss\n")
     assert mckpt("-C", logged, "metrics", "digit").code == 3
+
+
+SKIP = "--skip-damaged"
+
+
+@pytest.mark.filterwarnings("always")
+@pytest.mark.parametrize("command", [["metrics"], ["compare", "-m", "acc"], ["report"], ["query", "FROM metrics"]])
+def test_a_damaged_segment_is_named_and_left_out_only_when_asked(mckpt, logged, command):
+    """Once, in a line; what is in others is shown."""
+    with CheckpointManager(logged, experiment="sound", progress=False) as ckpts:
+        ckpts.log(1, acc=0.5)
+    with MetricsReader.open(logged) as reader:
+        (segment,) = Compactor(str(logged), MetricTable(reader._catalog)).compact("digits").segments
+    (logged / segment.path).chmod(0o644)
+    (logged / segment.path).write_bytes(b"x" * segment.nbytes)
+    done = mckpt("-C", logged, *command)
+    assert (done.code, done.out) == (4, "")
+    assert segment.path in done.err
+    done = mckpt("-C", logged, *command, SKIP)
+    assert done.code == 0
+    assert "sound" in done.out
+    assert done.err.count("\n") == 1
+    assert done.err.startswith("mckpt: 200 points of digits are left out: ")
+    assert segment.path in done.err
+
+
+def test_days_of_a_query_are_those_of_utc(mckpt_process, logged):
+    """Wherever it is asked, as the times that it prints."""
+    sql = "SELECT hour(time) = hour(time AT TIME ZONE 'UTC') AS same, count(*) AS n FROM metrics GROUP BY 1"
+    done = mckpt_process("-C", logged, "query", sql, TZ="Asia/Tokyo")
+    assert done.out.split() == ["same", "n", "yes", "200"]
 
 
 def test_a_query_prints_an_aligned_table(mckpt, logged):
