@@ -27,7 +27,7 @@ from model_checkpoint.utils.optional_import import require
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Damaged", "Engine", "Limits"]
+__all__ = ["Damaged", "Engine"]
 
 Damaged = Literal["raise", "skip"]
 """What to do about a damaged segment: raise its error, or leave its points out, with a warning."""

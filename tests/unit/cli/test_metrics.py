@@ -7,7 +7,9 @@ import math
 import pytest
 
 from model_checkpoint import CheckpointManager
+from model_checkpoint.analytics.best_model_selector import BestModelSelector
 from model_checkpoint.analytics.compaction import Compactor
+from model_checkpoint.analytics.criteria import Goal
 from model_checkpoint.analytics.reader import MetricsReader
 from model_checkpoint.cli.sparkline import sparkline
 from model_checkpoint.database import MetricTable
@@ -124,6 +126,17 @@ def test_a_query_that_fails_says_why(mckpt, logged, sql, words):
     done = mckpt("-C", logged, "query", sql)
     assert done.code == 1
     assert words in done.err
+
+
+def test_maps_are_objects_in_json(mckpt, logged):
+    """By name, whatever they hold; what says which is the best of an experiment is there, too."""
+    front = BestModelSelector.pareto(Goal("loss"), Goal("ms"))
+    with CheckpointManager(logged, experiment="front", monitor=front, progress=False):
+        pass
+    done = mckpt("-C", logged, "query", "SELECT metrics FROM checkpoints WHERE step IN (7, 10) ORDER BY 1", "--json")
+    assert done.json["rows"] == [{"metrics": {}}, {"metrics": {"accuracy": 0.1, "val_loss": 1.0}}]
+    done = mckpt("-C", logged, "query", "SELECT criterion FROM experiments ORDER BY name", "--json")
+    assert [row["criterion"] for row in done.json["rows"]] == [None, str(front), None]
 
 
 def test_a_course_shows_gaps_and_flat_lines():
