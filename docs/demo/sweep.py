@@ -88,7 +88,7 @@ def budget(root: Path, steps: int) -> str:
         found = pool.submit(_quietly, root, Settings("budget", steps, save_when=f"budget({SHARE:g})")).result()
     print(f"saves in {found.seconds:.1f} s of training: {found.saves}, the first at once, to see what one costs")
     print(f"training waited for them {found.waited:.2%} of its time, by the loop's own clock")
-    print(f"with steps that were slower beside a save, as the manager estimates: {found.overhead:.2%}")
+    print(f"with steps that were slower beside a save, for whatever reason: {found.overhead:.2%}")
     claim(found.waited <= SHARE, f"training waits no more than {SHARE:.0%} of its time")
     claim(found.saves > 0, "and pays for a save")
     mckpt(root, "replay", "budget", "--mtbf", f"{found.seconds / 2:.0f}s", "--restart", "2s", "--trials", "10")

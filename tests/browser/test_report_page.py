@@ -212,6 +212,14 @@ def test_checkpoints_beyond_the_curve_are_in_the_chart(visit):
         assert opened.count("figure.curve .symbol, figure.curve .rug") == 0
 
 
+@pytest.mark.parametrize(("points", "steps"), [(1, ["0"]), (3, ["0", "1", "2"])])
+def test_steps_are_whole_on_their_axis(visit, points, steps):
+    """There is no step 0.5, around a single point or between a few."""
+    with visit(sample_page.page([sample_page.experiment("exp0")], [sample_page.curve(0, points=points)])) as opened:
+        axis = opened.page.locator("figure.curve svg.chart .axes text[text-anchor=middle]")
+        assert axis.all_text_contents() == steps
+
+
 LOOKS = """() => [...document.querySelectorAll('.timing')].map((kind) => Object.fromEntries(
     [...kind.querySelectorAll('.stages li')].map((item) => [item.querySelector('.name').textContent,
         getComputedStyle(item.querySelector('.swatch')).background])))"""

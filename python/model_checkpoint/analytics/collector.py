@@ -26,7 +26,7 @@ from model_checkpoint.errors import (
 )
 from model_checkpoint.storage.names import check_step
 
-__all__ = ["COMPACT_EVERY", "MetricsCollector"]
+__all__ = ["COMPACT_EVERY", "MetricsCollector", "pause"]
 
 _log = logging.getLogger("model_checkpoint")
 
@@ -44,8 +44,9 @@ class MetricsCollector:
     """Takes the metrics of one experiment, and writes them many at a time, behind the caller.
 
     `log` costs the training loop about a microsecond. A thread writes what was logged every ``flush_interval_s``:
-    a process that is killed loses no more than that, and what was written is whole. Safe to use from several threads;
-    several collectors, also in other processes, may log to one experiment. A forked child starts with nothing to write.
+    a process that is killed loses no more than that (and as much as a write takes longer than the one before it), and
+    what was written is whole. Safe to use from several threads; several collectors, also in other processes, may log to
+    one experiment. A forked child starts with nothing to write.
 
     Every value is kept as it was logged, NaN and infinities too. Steps may repeat and go back, as they do when a run is
     resumed: of the values that one series has for a step, readers take the one that was logged last.
@@ -204,14 +205,18 @@ class MetricsCollector:
             self.flush()
 
     def _run(self) -> None:
-        while not self._wake.wait(self._interval_s):
+        pause_s, write_s = self._interval_s, 0.0
+        while not self._wake.wait(pause_s):
+            began = time.perf_counter()
             try:
                 self.flush()
+                write_s = time.perf_counter() - began
                 self._compact_if_due()
             except CatalogBusyError as error:
                 _log.warning("metrics wait for a busy catalog: %s", error)
             except Exception as error:  # noqa: BLE001 - it is raised in the thread that can do something about it
                 self._failure = error
+            pause_s = pause(self._interval_s, elapsed_s=time.perf_counter() - began, write_s=write_s)
 
     def _compact_if_due(self) -> None:
         if self._compact is not None and self._until_compaction <= 0:
@@ -240,6 +245,19 @@ class MetricsCollector:
             self._pending.setdefault(SeriesKey(*names), []).extend(points)
         for names, points in drained.items():
             self._aggregates.setdefault(SeriesKey(*names), RunningAggregate()).add(points)
+
+
+def pause(interval_s: float, *, elapsed_s: float, write_s: float) -> float:
+    """How long to wait, in seconds, for the next write to end an interval after the last one began.
+
+    At least a quarter of the interval: who trains wants to go on, too.
+
+    Args:
+        interval_s: The interval.
+        elapsed_s: How long ago the last write began.
+        write_s: How long it took, and the next one may take.
+    """
+    return max(interval_s - elapsed_s - write_s, interval_s / 4)
 
 
 def _plain(values: Mapping[Any, Any]) -> Mapping[str, Any]:

@@ -152,7 +152,8 @@ class Effect:
     Attributes:
         setting: Its dotted name.
         kind: ``"number"``: Spearman's rank correlation. ``"category"``: the share of the variance of the ranks that
-            lies between the categories (epsilon squared of the Kruskal-Wallis test).
+            lies between the categories (epsilon squared of the Kruskal-Wallis test; Tomczak & Tomczak, "The need to
+            report effect size estimates revisited", 2014).
         strength: From -1 to 1, or from 0 to 1.
         p_value: How likely one as strong is where there is no relation, raised for the number of settings that were
             looked at (`holm`).

@@ -87,9 +87,15 @@ class EarlyStopping:
         if reached is not None:
             return Decision(True, (reached,))
         improved_at = self._last_improvement(columns)
-        waited = len(counted) - 1 - improved_at if improved_at is not None else len(counted)
-        best = "no evaluation improved on the baseline" if improved_at is None else self._best(counted[improved_at])
+        if improved_at is None:
+            return Decision(len(counted) >= self.patience, (self._none_of(len(counted)),))
+        waited = len(counted) - 1 - improved_at
+        best = self._best(counted[improved_at])
         return Decision(waited >= self.patience, (f"{best}, {waited} of {self.patience} evaluations ago",))
+
+    def _none_of(self, count: int) -> str:
+        lacks = "can be the best" if self.baseline is None else f"is better than the baseline {self.baseline:g}"
+        return f"none of {count} evaluations {lacks}; the patience is {self.patience}"
 
     def _reached(self, candidates: Candidates) -> str | None:
         criterion = self.selector.criterion

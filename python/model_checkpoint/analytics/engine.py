@@ -27,7 +27,7 @@ from model_checkpoint.utils.optional_import import require
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Damaged", "Engine", "Limits"]
+__all__ = ["Damaged", "Engine"]
 
 Damaged = Literal["raise", "skip"]
 """What to do about a damaged segment: raise its error, or leave its points out, with a warning."""
@@ -220,6 +220,7 @@ class Engine:
             if files:
                 parts.append(f"{chosen} FROM read_parquet([{', '.join(map(_quoted, files))}])")
         connection.execute("SET allowed_paths = ?", [[os.path.join(self._root, one.path) for one in sources.segments]])
+        connection.execute("SET TimeZone = 'UTC'")  # days and hours do not depend on where the question is asked
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         if not parts:

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["checkpoints_table", "experiments_table", "wanted_table"]
 
 
+_OF_EXPERIMENT = ("name", "created_at", "monitor", "mode", "criterion", "keep", "config")
+
+
 def experiments_table(experiments: Iterable[ExperimentInfo]) -> pa.Table:
-    """name, created_at, monitor, mode, keep, and config as JSON text."""
+    """name, created_at, monitor, mode, criterion, keep, and config as JSON text."""
     arrow: Any = require("pyarrow", extra="analytics")
     time = arrow.timestamp("us", tz="UTC")
-    columns = dict.fromkeys(("name", "created_at", "monitor", "mode", "keep", "config"), arrow.utf8())
+    columns = dict.fromkeys(_OF_EXPERIMENT, arrow.utf8())
     rows = [
         {name: getattr(info, name) for name in columns} | {"config": json.dumps(dict(info.config), sort_keys=True)}
         for info in experiments

@@ -316,6 +316,8 @@ class _Budget(SaveWhen):
         return f"budget({short_number(self.share)})"
 
     def decide(self, history: SaveHistory, moment: Moment) -> Decision:
+        if not history.waits:
+            return Decision(True, (f"{self}: what a save costs is not known yet",))
         elapsed = moment.at - (history.begun_at or history.last_at)
         found = within_budget(self.share, elapsed=elapsed, waited=history.waited, next_wait=history.dearest_wait)
         return Decision(found.answer, tuple(f"{self}: {reason}" for reason in found.reasons))

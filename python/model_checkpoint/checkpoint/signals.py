@@ -77,4 +77,4 @@ class StopRequest:
             signal.raise_signal(number)
             return
         self.at = utc_now()
-        _log.warning("SIGTERM: the next save will be the last one; once more ends the process at once")
+        _log.warning("SIGTERM: the training is asked to end; once more ends the process at once")

@@ -13,6 +13,7 @@ from model_checkpoint.cli.command import with_shared_options
 from model_checkpoint.cli.exit_codes import ExitCode, exit_code_of
 from model_checkpoint.cli.narrow import tolerate_any_text
 from model_checkpoint.cli.render import escape
+from model_checkpoint.cli.warning_lines import warnings_in_lines
 from model_checkpoint.errors import CheckpointError, StorageError
 
 __all__ = ["COMMANDS", "run"]
@@ -97,7 +98,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     tolerate_any_text(sys.stdout, sys.stderr)
     try:
-        code = _mckpt.main(args=words, prog_name="mckpt", standalone_mode=False)
+        with warnings_in_lines():
+            code = _mckpt.main(args=words, prog_name="mckpt", standalone_mode=False)
         sys.stdout.flush()
         return int(code or ExitCode.OK)
     except BrokenPipeError:

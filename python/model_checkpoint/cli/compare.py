@@ -22,6 +22,7 @@ from model_checkpoint.analytics.trend import trend
 from model_checkpoint.cli.command import Session, command
 from model_checkpoint.cli.direction import better, mode_of
 from model_checkpoint.cli.exit_codes import ExitCode
+from model_checkpoint.cli.metric_options import skip_damaged
 from model_checkpoint.cli.render import Column, escape, number, print_json, print_line, print_table
 from model_checkpoint.cli.sparkline import sparkline
 from model_checkpoint.cli.view import ExperimentView, read_views
@@ -93,9 +94,11 @@ class _Run:
     show_default=True,
     help="On which axis courses are set side by side: step, time, or another metric, as tokens.",
 )
+@skip_damaged
 def compare_command(
-    session: Session, *, experiments: tuple[str, ...], metric: str | None, split: str, mode: str | None, by: str
-) -> ExitCode:
+    session: Session, *, experiments: tuple[str, ...], metric: str | None, split: str, mode: str | None, by: str,
+    leave_out: bool,
+) -> ExitCode:  # fmt: skip
     """Compare a metric over experiments (all, if none is named), and show what they were made with."""
     with Listing.open(session.store_root) as listing:
         views = [view for name in experiments or [None] for view in read_views(listing, name)]
@@ -104,7 +107,7 @@ def compare_command(
     if name is None:
         raise ConfigurationError("no experiment monitors a metric; name one with --metric")
     chosen = mode_of(name, cast("Mode | None", mode), infos)
-    with MetricsReader.open(session.store_root) as reader:
+    with MetricsReader.open(session.store_root, damaged="skip" if leave_out else "raise") as reader:
         runs = sorted((_run(reader, view, name, split, chosen, by) for view in views), key=lambda run: run.sort_key)
         if not any(len(run.steps) for run in runs):
             raise MetricNotFoundError(f"{name}[{split}]" if split else name, _known(reader, views, name))

@@ -34,9 +34,9 @@ __all__ = ["query_command"]
 def query_command(session: Session, *, sql: str, duration: str, memory: str, limit: int, leave_out: bool) -> ExitCode:
     """Answer one SELECT in DuckDB's SQL. Nothing can be changed by it.
 
-    Tables: experiments (name, created_at, monitor, mode, keep, config), checkpoints (id, experiment, step, seq,
-    created_at, nbytes, state, pinned, aliases, metrics['name'], tags['key'], ...), metrics (experiment, name, step,
-    value, time, epoch, split, tags).
+    Tables: experiments (name, created_at, monitor, mode, criterion, keep, config), checkpoints (id, experiment, step,
+    seq, created_at, nbytes, state, pinned, aliases, metrics['name'], tags['key'], ...), metrics (experiment, name,
+    step, value, time, epoch, split, tags).
 
     With --json all rows are printed.
     """
@@ -48,7 +48,8 @@ def query_command(session: Session, *, sql: str, duration: str, memory: str, lim
     ):
         table = reader.query(sql, limits=limits)
     if session.as_json:
-        rows = [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]
+        found = table.to_pylist(maps_as_pydicts="strict")
+        rows = [{name: _plain(value) for name, value in row.items()} for row in found]
         print_json({"columns": list(table.column_names), "rows": rows})
         return ExitCode.OK
     shown = table.slice(0, min(limit, table.num_rows))

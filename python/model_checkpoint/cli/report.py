@@ -15,6 +15,7 @@ from model_checkpoint.analytics.report.page import Page, Subject
 from model_checkpoint.analytics.report.payload import payload_of
 from model_checkpoint.cli.command import Session, command
 from model_checkpoint.cli.exit_codes import ExitCode
+from model_checkpoint.cli.metric_options import skip_damaged
 from model_checkpoint.cli.render import escape, print_json, print_line
 from model_checkpoint.cli.report_text import print_report
 from model_checkpoint.cli.view import ExperimentView, read_views
@@ -35,14 +36,15 @@ _OPERATIONS = 300
 @click.option("--html", "target", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
               help="Write one page for a browser, which needs nothing else.")  # fmt: skip
 @click.option("--title", help="Title of the page. Default: the store's directory.")
+@skip_damaged
 def report_command(
-    session: Session, *, experiments: tuple[str, ...], target: Path | None, title: str | None
+    session: Session, *, experiments: tuple[str, ...], target: Path | None, title: str | None, leave_out: bool
 ) -> ExitCode:
     """Report on experiments (all, if none is named): metrics, checkpoints and why they are kept, comparison, time."""
     root = session.store_root
     with Listing.open(root) as listing:
         views = [view for name in dict.fromkeys(experiments) or [None] for view in read_views(listing, name)]
-    with MetricsReader.open(root) as reader:
+    with MetricsReader.open(root, damaged="skip" if leave_out else "raise") as reader:
         page = collect(
             title or os.path.basename(os.path.realpath(root)),
             [_subject(view) for view in views],

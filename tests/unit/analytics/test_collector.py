@@ -218,6 +218,14 @@ def test_figures_include_what_was_just_logged(collector):
         collector.aggregate("los")
 
 
+@pytest.mark.parametrize(
+    ("elapsed_s", "write_s", "expected"), [(0.0, 0.0, 1.0), (0.1, 0.1, 0.8), (0.5, 0.1, 0.4), (0.9, 0.3, 0.25)]
+)
+def test_the_next_write_ends_an_interval_after_the_last_one_began(elapsed_s, write_s, expected):
+    """What a killed process loses is what was logged since the last write began."""
+    assert collectors.pause(1.0, elapsed_s=elapsed_s, write_s=write_s) == pytest.approx(expected)
+
+
 def test_values_are_written_whatever_becomes_of_their_figures(collector, written, monkeypatch):
     """Of none of the series that were logged together anything is lost."""
     monkeypatch.setattr(RunningAggregate, "add", lambda *_: 1 / 0)

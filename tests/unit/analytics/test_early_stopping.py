@@ -57,6 +57,14 @@ def test_a_run_that_never_beats_the_baseline_stops():
     rule = EarlyStopping(LOSS, patience=3, baseline=0.5)
     assert stops_at(rule, [0.9, 0.8, 0.7, 0.4]) == 3
     assert stops_at(rule, [0.9, 0.4, 0.7, 0.7]) is None
+    evaluations = [Evaluation(step, {"loss": 0.9}) for step in range(4)]
+    assert rule.decide(evaluations).reasons == (
+        "none of 4 evaluations is better than the baseline 0.5; the patience is 3",
+    )
+    nowhere = [Evaluation(step, {"loss": math.nan}) for step in range(3)]
+    assert EarlyStopping(LOSS, patience=3).decide(nowhere).reasons == (
+        "none of 3 evaluations can be the best; the patience is 3",
+    )
 
 
 def test_a_run_that_is_good_enough_stops_at_once():

@@ -172,6 +172,22 @@ def test_spikes_are_found_and_nothing_else():
     assert find_spikes(STEPS, np.ones(400)) == ()
 
 
+@pytest.mark.parametrize("slope", [0.0, 0.01, -0.01])
+def test_distances_are_in_standard_deviations_of_the_noise(slope):
+    """Of normal noise of 0.1, whose trend does not count: 2 is 20 of them, give or take a tenth."""
+    steps = np.arange(2000)
+    values = slope * steps + np.random.default_rng(5).normal(0, 0.1, 2000)
+    values[1000] = slope * 1000 + 2
+    (spike,) = find_spikes(steps, values)
+    assert spike.noises == pytest.approx(20, rel=0.1)
+    left = np.where(steps < 1500, -abs(slope) * steps, 2 - abs(slope) * 1500) + np.random.default_rng(6).normal(
+        0, 0.1, 2000
+    )
+    found = find_divergence(steps, left)
+    assert found is not None
+    assert found.noises == pytest.approx(20, rel=0.15)
+
+
 # --- extrapolation ----------------------------------------------------------------------------------------------------
 
 

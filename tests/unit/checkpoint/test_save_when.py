@@ -173,6 +173,13 @@ def test_what_is_no_policy_is_refused(text):
         SaveWhen.parse(text)
 
 
+def test_the_first_save_by_a_budget_says_that_it_measures():
+    """It said that waiting would be 0.00% of the time, of which nothing was known."""
+    decision = due(SaveWhen.budget(0.02), SaveHistory(last_at=NOW, begun_at=NOW))
+    assert decision
+    assert decision.reasons == ("budget(0.02): what a save costs is not known yet",)
+
+
 def test_a_save_that_slows_training_down_costs_that_too():
     """What the steps beside it took longer is added to what it made training wait."""
     history = SaveHistory(last_at=NOW, begun_at=NOW).after(0, {}, NOW, wait=timedelta(seconds=1))

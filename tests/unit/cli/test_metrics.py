@@ -7,7 +7,12 @@ import math
 import pytest
 
 from model_checkpoint import CheckpointManager
+from model_checkpoint.analytics.best_model_selector import BestModelSelector
+from model_checkpoint.analytics.compaction import Compactor
+from model_checkpoint.analytics.criteria import Goal
+from model_checkpoint.analytics.reader import MetricsReader
 from model_checkpoint.cli.sparkline import sparkline
+from model_checkpoint.database import MetricTable
 
 
 @pytest.fixture
@@ -51,6 +56,37 @@ def test_metrics_of_all_experiments_or_none(mckpt, logged):
     assert mckpt("-C", logged, "metrics", "digit").code == 3
 
 
+SKIP = "--skip-damaged"
+
+
+@pytest.mark.filterwarnings("always")
+@pytest.mark.parametrize("command", [["metrics"], ["compare", "-m", "acc"], ["report"], ["query", "FROM metrics"]])
+def test_a_damaged_segment_is_named_and_left_out_only_when_asked(mckpt, logged, command):
+    """Once, in a line; what is in others is shown."""
+    with CheckpointManager(logged, experiment="sound", progress=False) as ckpts:
+        ckpts.log(1, acc=0.5)
+    with MetricsReader.open(logged) as reader:
+        (segment,) = Compactor(str(logged), MetricTable(reader._catalog)).compact("digits").segments
+    (logged / segment.path).chmod(0o644)
+    (logged / segment.path).write_bytes(b"x" * segment.nbytes)
+    done = mckpt("-C", logged, *command)
+    assert (done.code, done.out) == (4, "")
+    assert segment.path in done.err
+    done = mckpt("-C", logged, *command, SKIP)
+    assert done.code == 0
+    assert "sound" in done.out
+    assert done.err.count("\n") == 1
+    assert done.err.startswith("mckpt: 200 points of digits are left out: ")
+    assert segment.path in done.err
+
+
+def test_days_of_a_query_are_those_of_utc(mckpt_process, logged):
+    """Wherever it is asked, as the times that it prints."""
+    sql = "SELECT hour(time) = hour(time AT TIME ZONE 'UTC') AS same, count(*) AS n FROM metrics GROUP BY 1"
+    done = mckpt_process("-C", logged, "query", sql, TZ="Asia/Tokyo")
+    assert done.out.split() == ["same", "n", "yes", "200"]
+
+
 def test_a_query_prints_an_aligned_table(mckpt, logged):
     """Numbers to the right; NULL is a dash."""
     sql = """
@@ -90,6 +126,17 @@ def test_a_query_that_fails_says_why(mckpt, logged, sql, words):
     done = mckpt("-C", logged, "query", sql)
     assert done.code == 1
     assert words in done.err
+
+
+def test_maps_are_objects_in_json(mckpt, logged):
+    """By name, whatever they hold; what says which is the best of an experiment is there, too."""
+    front = BestModelSelector.pareto(Goal("loss"), Goal("ms"))
+    with CheckpointManager(logged, experiment="front", monitor=front, progress=False):
+        pass
+    done = mckpt("-C", logged, "query", "SELECT metrics FROM checkpoints WHERE step IN (7, 10) ORDER BY 1", "--json")
+    assert done.json["rows"] == [{"metrics": {}}, {"metrics": {"accuracy": 0.1, "val_loss": 1.0}}]
+    done = mckpt("-C", logged, "query", "SELECT criterion FROM experiments ORDER BY name", "--json")
+    assert [row["criterion"] for row in done.json["rows"]] == [None, str(front), None]
 
 
 def test_a_course_shows_gaps_and_flat_lines():

@@ -7,7 +7,8 @@ from model_checkpoint.utils.duration import format_duration, parse_duration
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0, "0.0 ms"), (0.000012, "12 µs"), (0.00006, "0.1 ms"), (0.0042, "4.2 ms"), (0.018, "18 ms"), (0.9999, "1.0 s"), (1.25, "1.2 s"), (59.97, "1 min"),
+        (0, "0.0 ms"), (0.000012, "12 µs"), (0.00006, "0.1 ms"), (0.0042, "4.2 ms"), (0.018, "18 ms"),
+        (0.9999, "1.0 s"), (1.25, "1.2 s"), (59.97, "1 min"),
         (75, "1 min 15 s"), (3600, "1 h"), (7384, "2 h 3 min"), (90061, "1 d 1 h"),
     ],
 )  # fmt: skip

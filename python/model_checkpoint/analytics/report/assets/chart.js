@@ -15,7 +15,7 @@ function frame(width, height, domains, options) {
     grid.append(svg('line', { class: 'grid', x1: inner.left, x2: inner.right, y1: y(tick), y2: y(tick) }));
     grid.append(svg('text', { x: inner.left - 8, y: y(tick), dy: '0.32em', 'text-anchor': 'end' }, tickText(tick)));
   }
-  for (const tick of x.ticks(Math.max(2, Math.round(width / 110)))) {
+  for (const tick of x.ticks(Math.max(2, Math.round(width / 110))).filter((one) => !options.xIsStep || Number.isInteger(one))) {
     grid.append(svg('line', { class: 'tick', x1: x(tick), x2: x(tick), y1: inner.bottom, y2: inner.bottom + 4 }));
     grid.append(svg('text', { x: x(tick), y: inner.bottom + 16, 'text-anchor': 'middle' }, tickText(tick)));
   }

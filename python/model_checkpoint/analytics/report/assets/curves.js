@@ -77,7 +77,7 @@ function drawCurves(chart, splits, plot, notes, box) {
   const pad = (ys[1] - ys[0]) * 0.05;
   const domains = { x: xs, y: isLog ? [ys[0] / 1.1, ys[1] * 1.1] : [ys[0] - pad, ys[1] + pad] };
   const label = `${chart.metric} by step, ${plural(lines.length, 'line')}, from ${number(ys[0])} to ${number(ys[1])}. Arrow keys read values.`;
-  const drawn = frame(width, height, domains, { log: isLog, label, xTitle: isLog ? 'step (log scale)' : 'step' });
+  const drawn = frame(width, height, domains, { log: isLog, label, xIsStep: true, xTitle: isLog ? 'step (log scale)' : 'step' });
   const byRank = [...lines].sort((a, b) => ranks.get(b.experiment) - ranks.get(a.experiment)); // the best on top
   for (const line of byRank) drawLine(line, splits, drawn, isDrawn);
   const symbols = drawCheckpoints(saved, chart, drawn, isDrawn);

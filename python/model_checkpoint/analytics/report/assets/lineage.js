@@ -21,7 +21,7 @@ function drawLineage(runs, plot, box) {
   const isWide = width > 600, left = isWide ? 190 : 16;
   const x = linear(...steps, left, width - 18);
   const root = svg('svg', { viewBox: `0 0 ${width} ${height}`, width, height, class: 'chart', role: 'img', 'aria-label': `${plural(shownRuns.length, 'run')}, and where each was resumed` });
-  for (const tick of x.ticks(Math.round(width / 110))) {
+  for (const tick of x.ticks(Math.round(width / 110)).filter(Number.isInteger)) {
     root.append(svg('line', { class: 'grid', x1: x(tick), x2: x(tick), y1: 6, y2: height - 32 }), svg('text', { x: x(tick), y: height - 18, 'text-anchor': 'middle' }, tickText(tick)));
   }
   root.append(svg('text', { class: 'axis-title', x: width - 14, y: height - 3, 'text-anchor': 'end' }, 'step'));
