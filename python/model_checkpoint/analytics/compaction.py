@@ -38,7 +38,7 @@ __all__ = ["Compacted", "Compactor"]
 _log = logging.getLogger("model_checkpoint")
 
 _MAX_POINTS = 1_000_000
-"""Of one segment; a compaction takes some hundred bytes of memory for each."""
+"""Of one segment, and a batch; a compaction takes about 200 bytes of memory for each."""
 _MERGED = 8
 
 
