@@ -159,6 +159,7 @@ class Workspace:
                 self.catalog.update_experiment(settings)
         try:
             self.reconcile(name)
+            self._tell_what_was_said(name)
         except DiskFullError as error:  # what the catalog has can be loaded; the next opening makes up for the rest
             _log.warning("%s: the catalog does not have all that is there: %s", name, error)
         return settings
@@ -273,6 +274,20 @@ class Workspace:
         except IntegrityError:
             return False
         return claim is not None and claim > annotation.aliases[alias]
+
+    def _tell_what_was_said(self, experiment: str) -> None:
+        """Somebody who was killed may have said of a checkpoint what the catalog was not told any more."""
+        annotated = self.store.annotated(experiment)
+        for row in self.catalog.list(experiment) if annotated else ():
+            if row.id in annotated and self._is_untold(row):
+                with suppress(CheckpointNotFoundError):  # it was removed just now
+                    self.retell(row.id)
+
+    def _is_untold(self, row: CheckpointInfo) -> bool:
+        try:
+            return not agrees(row, with_annotation(row, self._said(row)))
+        except (IntegrityError, StorageError):  # it says nothing, and `mckpt doctor` names it
+            return False
 
     def _settings(self, name: str) -> ExperimentInfo | None:
         try:

@@ -33,6 +33,7 @@ from model_checkpoint.storage.names import (
     METRICS_NAME,
     check_experiment,
     checkpoint_name,
+    is_id,
     is_in_trash,
     parse_checkpoint_name,
     parse_checkpoint_path,
@@ -197,6 +198,11 @@ class Store:
             sync_directory(directory)  # the record in the trash, which tells what is to be forgotten, goes next
 
     # --- what is said of checkpoints and experiments ------------------------------------------------------------------
+
+    def annotated(self, experiment: str) -> set[str]:
+        """The ids of which something was said."""
+        names = (name.removesuffix(".json") for name in _names(self._annotations(experiment)))
+        return {name for name in names if is_id(name)}
 
     def annotation(self, info: CheckpointInfo) -> Annotation:
         """What was said of a checkpoint; `read_annotation` says what it raises."""

@@ -63,6 +63,20 @@ def test_totals_of_parts_are_those_of_the_whole(workspace):
         assert row["std"] == pytest.approx(known.std(ddof=1), rel=1e-6)
 
 
+@pytest.mark.parametrize("compacted", [0, 1, 2])
+def test_the_last_value_is_the_one_that_was_logged_last(workspace, compacted):
+    """Not that of the highest step: a resumed run goes back, here in two parts, in the catalog or in segments."""
+    compactor = Compactor(workspace.store.root, MetricTable(workspace.catalog))
+    for part, steps in enumerate(([*range(500, 700), *range(450, 550)], [*range(20, 120), *range(10, 110)])):
+        points = [(step, part + step / 1000, 1_000_000 + n, None) for n, step in enumerate(steps)]
+        MetricTable(workspace.catalog).append("exp", {LOSS: points})
+        if part < compacted:
+            compactor.compact("exp")
+    with MetricsReader.open(workspace.store.root) as reader:
+        (row,) = reader.summary("exp").to_pylist()
+    assert (row["last"], row["first_step"], row["last_step"], row["count"]) == (1.109, 10, 699, 500)
+
+
 def test_a_series_without_a_finite_value_has_no_mean(workspace):
     """And the last value is what it is."""
     write(workspace, [math.nan] * 100 + [-math.inf] * 100, key=LOSS)

@@ -172,6 +172,16 @@ def test_spikes_are_found_and_nothing_else():
     assert find_spikes(STEPS, np.ones(400)) == ()
 
 
+@pytest.mark.parametrize("window", [1, 2, 3, 10, 99])
+def test_the_average_weighs_values_by_their_age(window):
+    """By its definition with a span, as that of pandas: the weight falls by ``1 - 2 / (window + 1)`` a value."""
+    values = np.random.default_rng(window).normal(size=50)
+    decay = 1 - 2 / (window + 1)
+    weights = [decay**age for age in range(50)]
+    expected = [np.average(values[: n + 1][::-1], weights=weights[: n + 1]) for n in range(50)]
+    assert smooth(values, window=window) == pytest.approx(np.array(expected))
+
+
 @pytest.mark.parametrize("slope", [0.0, 0.01, -0.01])
 def test_distances_are_in_standard_deviations_of_the_noise(slope):
     """Of normal noise of 0.1, whose trend does not count: 2 is 20 of them, give or take a tenth."""

@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -734,6 +735,41 @@ def test_restoring_a_checkpoint_does_not_bring_back_a_name_that_has_moved_on(int
         assert [info.step for info in ckpts.list()] == [2, 1]
         ckpts.restore(0)
         assert ckpts.info("prod").step == 1
+
+
+def test_what_was_said_by_somebody_who_was_killed_is_heard_when_a_store_is_opened(open_manager, weight, monkeypatch):
+    """A pin whose process died before the catalog was told: `ls` and `best` knew nothing of it until a cleanup."""
+    with open_manager() as ckpts:
+        ckpts.track(weight=weight)
+        for step in range(2):
+            ckpts.save(step, metrics={"loss": step}).result()
+        with monkeypatch.context() as patch:
+            patch.setattr("model_checkpoint.checkpoint.workspace.Workspace.retell", lambda _, known: ckpts.info(0))
+            ckpts.pin(0)
+            ckpts.attach_metrics(0, acc=0.5)
+            ckpts.tag(0, k="v")
+            ckpts.alias(0, "prod")
+        assert not ckpts.info(0).pinned
+    with open_manager() as ckpts:
+        info = ckpts.info("prod")
+        assert (info.step, info.pinned, dict(info.metrics), dict(info.tags)) == (
+            0,
+            True,
+            {"loss": 0, "acc": 0.5},
+            {"k": "v"},
+        )
+
+
+def test_a_damaged_annotation_does_not_keep_a_store_from_being_opened(open_manager, weight):
+    """It says nothing; the checkpoint is as the catalog has it."""
+    with open_manager() as ckpts:
+        ckpts.track(weight=weight)
+        ckpts.save(0).result()
+        ckpts.pin(0)
+        (path,) = Path(ckpts.root, ckpts.experiment, ".annotations").glob("*.json")
+    path.write_text("{")
+    with open_manager() as ckpts:
+        assert ckpts.info(0).pinned
 
 
 def test_tags_are_texts_that_can_be_changed(open_manager, weight):
