@@ -252,6 +252,18 @@ def test_a_manager_reads_what_it_logs(tmp_path):
         assert ckpts.collector.aggregate("loss").last == 0.5
 
 
+def test_the_tokens_of_the_same_split_go_before_those_of_none(tmp_path):
+    """Validation has seen others than training; where it has counted none, those of the run count."""
+    with mc.CheckpointManager(tmp_path, experiment="exp") as ckpts:
+        for step in range(3):
+            ckpts.log(step, loss=1.0, tokens=7.0 * step, split="val")
+            ckpts.log(step, loss=1.0, split="train")
+            ckpts.log(step, tokens=100.0 * step)
+    with MetricsReader.open(tmp_path) as reader:
+        assert reader.course("exp", "loss", by="tokens", split="val")[0].tolist() == [0, 7, 14]
+        assert reader.course("exp", "loss", by="tokens", split="train")[0].tolist() == [0, 100, 200]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_curve_is_what_a_window_of_the_same_series_is(seed):
     """Steps in order, and of several values for a step the one that was logged last, however files are ordered."""
