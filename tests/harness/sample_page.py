@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from model_checkpoint.analytics.repetition import Group, Setting
 from model_checkpoint.analytics.report.charts import charts_of
 from model_checkpoint.analytics.report.lines import Curve
-from model_checkpoint.analytics.report.page import Best, Checkpoint, Experiment, Group, Page, Run, Setting, TradeOff
+from model_checkpoint.analytics.report.page import Best, Checkpoint, Experiment, Page, Run, TradeOff
 from model_checkpoint.database.metric_table import SeriesKey
 from model_checkpoint.monitoring.timing import OperationTiming
 from model_checkpoint.types import CheckpointInfo, ExperimentInfo

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from model_checkpoint.analytics.comparison import Effect, align, config_differences, config_effects
 from model_checkpoint.analytics.curve import Floats
 from model_checkpoint.analytics.reader import MetricsReader
+from model_checkpoint.analytics.repetition import Group, groups_of, settings_of
 from model_checkpoint.analytics.saved_curve import saved_curve
 from model_checkpoint.analytics.trend import trend
 from model_checkpoint.cli.command import Session, command
@@ -47,6 +48,15 @@ _EFFECT_COLUMNS = (
     Column("AS"),
     Column("P", right=True),
     Column("RUNS", right=True),
+)
+
+
+_GROUP_COLUMNS = (
+    Column("SETTINGS", clips=True),
+    Column("RUNS", right=True),
+    Column("MEDIAN", right=True),
+    Column("DIFFERENCE", right=True),
+    Column("P", right=True),
 )
 
 
@@ -116,7 +126,8 @@ def compare_command(
     if session.as_json:
         heading = {"metric": name, "split": split, "mode": chosen, "by": by}
         effects = [cast("JsonValue", dataclasses.asdict(effect)) for effect in _effects(runs)]
-        print_json({**heading, "experiments": [_as_json(run) for run in runs], "effects": effects})
+        groups = [_group_as_json(group, runs) for group in _groups(runs)]
+        print_json({**heading, "experiments": [_as_json(run) for run in runs], "groups": groups, "effects": effects})
         return ExitCode.OK
     axis = "" if by == "step" else f", by {by}"
     _print(runs, f"{name}{f' of {split}' if split else ''}, {better(chosen)}{axis}")
@@ -155,6 +166,12 @@ def _effects(runs: Sequence[_Run]) -> tuple[Effect, ...]:
     return config_effects({run.info.name: run.info.config for run in runs}, outcomes)
 
 
+def _groups(runs: Sequence[_Run]) -> tuple[Group, ...]:
+    """Runs that differ in their seed alone, and how the groups differ."""
+    outcomes = [math.nan if run.best is None else float(run.values[run.best]) for run in runs]
+    return groups_of(outcomes, settings_of([run.info.config for run in runs]), runs[0].mode)
+
+
 def _known(reader: MetricsReader, views: Sequence[ExperimentView], name: str) -> list[str]:
     """What could have been asked for, the nearest first."""
     keys = {key for view in views for key in reader.series(view.info.name)}
@@ -181,7 +198,11 @@ def _print(runs: Sequence[_Run], title: str) -> None:
             [Column("EXPERIMENT", clips=True), *(Column(key, clips=True) for key in settings)],
             [[name, *(_setting(values.get(name)) for values in settings.values())] for name in names],
         )
-
+    groups = _groups(runs)
+    if groups:
+        print_line()
+        print_line("over seeds", style="bold")
+        print_table(_GROUP_COLUMNS, list(map(_group_row, groups)))
     effects = _effects(runs)
     if effects:
         print_line()
@@ -194,6 +215,14 @@ def _known_places(run: _Run) -> tuple[Floats, Floats]:
     known = np.flatnonzero(np.isfinite(run.places))
     order = known[np.argsort(run.places[known], kind="stable")]
     return run.places[order], run.values[order]
+
+
+def _group_row(group: Group) -> list[str]:
+    """The best group is what the others differ from."""
+    row = [group.settings, str(len(group.experiments)), number(group.median)]
+    if group.difference is None or group.p_value is None:
+        return [*row, "", ""]
+    return [*row, f"{group.difference:+.3g}", f"{group.p_value:.2g}" if group.is_decidable else "too few"]
 
 
 def _effect_row(effect: Effect) -> list[str]:
@@ -211,6 +240,17 @@ def _figures(run: _Run) -> list[str]:
 
 def _setting(value: object) -> str:
     return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def _group_as_json(group: Group, runs: Sequence[_Run]) -> JsonValue:
+    return {
+        "settings": group.settings,
+        "experiments": [runs[place].info.name for place in group.experiments],
+        "median": group.median,
+        "difference": group.difference,
+        "p_value": group.p_value,
+        "is_decidable": group.is_decidable,
+    }
 
 
 def _as_json(run: _Run) -> JsonValue:

@@ -44,6 +44,42 @@ def test_experiments_are_ranked_on_one_scale(mckpt, sweep):
     ]
 
 
+@pytest.fixture
+def seeds(tmp_path):
+    """Two rates, four seeds each, whose outcomes do not overlap."""
+    root = tmp_path / "seeds"
+    for rate in (0.1, 0.2):
+        for seed in range(4):
+            config = {"lr": rate, "seed": seed}
+            with CheckpointManager(
+                root, experiment=f"{rate}-{seed}", monitor="loss", config=config, progress=False
+            ) as ckpts:
+                ckpts.log(0, loss=rate + seed / 100)
+    return root
+
+
+def test_runs_that_differ_in_their_seed_are_set_against_others(mckpt, seeds):
+    """By the median, with how likely chance does as much; the smallest p-value of four against four is 2/70."""
+    lines = mckpt("-C", seeds, "compare").out.splitlines()
+    begin = lines.index("over seeds")
+    assert lines[begin : begin + 4] == [
+        "over seeds",
+        "SETTINGS  RUNS  MEDIAN  DIFFERENCE      P",
+        "lr 0.1       4  0.1150",
+        "lr 0.2       4  0.2150        +0.1  0.029",
+    ]
+    best, other = mckpt("-C", seeds, "compare", "--json").json["groups"]
+    assert (best["experiments"], best["difference"]) == (["0.1-0", "0.1-1", "0.1-2", "0.1-3"], None)
+    assert other["difference"] == pytest.approx(0.1)
+    assert other["p_value"] == pytest.approx(2 / 70)
+
+
+def test_too_few_seeds_are_said_to_be_too_few(mckpt, seeds):
+    """Instead of a p-value that could not have been small."""
+    named = [f"{rate}-{seed}" for rate in (0.1, 0.2) for seed in range(2)]
+    assert mckpt("-C", seeds, "compare", *named).out.splitlines()[-1].endswith("too few")
+
+
 def test_some_experiments_and_another_order(mckpt, sweep):
     """By name, and with more being better."""
     found = mckpt("-C", sweep, "compare", "slow", "fast", "--mode", "max", "--json").json

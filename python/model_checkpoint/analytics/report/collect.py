@@ -9,9 +9,9 @@ from datetime import datetime
 import numpy as np
 
 from model_checkpoint.analytics.reader import MetricsReader
+from model_checkpoint.analytics.repetition import groups_of, settings_of
 from model_checkpoint.analytics.report.charts import charts_of, columns_for, mode_in
 from model_checkpoint.analytics.report.lines import Curve
-from model_checkpoint.analytics.report.outcomes import groups_of, settings_of
 from model_checkpoint.analytics.report.page import Best, Chart, Checkpoint, Experiment, Line, Page, Run, Subject
 from model_checkpoint.analytics.report.trade_offs import trade_offs_of
 from model_checkpoint.analytics.saved_curve import saved_curve
@@ -62,7 +62,7 @@ def collect(
         made_at=now,
         experiments=experiments,
         settings=settings,
-        groups=groups_of(experiments, settings, next(iter(modes))) if len(modes) == 1 else (),
+        groups=groups_of(list(map(_outcome, experiments)), settings, next(iter(modes))) if len(modes) == 1 else (),
         charts=charts,
         checkpoints=checkpoints,
         trade_offs=trade_offs_of(checkpoints, infos),
@@ -105,6 +105,10 @@ def _experiment(place: int, subject: Subject, charts: Sequence[Chart]) -> Experi
         nbytes=sum(sizes.values()),
         freed_bytes=sum(sizes.get(name, 0) for name, reasons in subject.reasons.items() if not reasons),
     )
+
+
+def _outcome(experiment: Experiment) -> float:
+    return experiment.best.value if experiment.best is not None else math.nan
 
 
 def _monitored_line(place: int, monitor: str | None, charts: Sequence[Chart]) -> Line | None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_checkpoint.analytics.curve import Floats
+from model_checkpoint.analytics.repetition import Group, Setting
 from model_checkpoint.monitoring.stages import STAGES
 from model_checkpoint.monitoring.timing import OperationTiming
 from model_checkpoint.types import CheckpointInfo, ExperimentInfo, Mode
@@ -24,12 +25,10 @@ __all__ = [
     "Chart",
     "Checkpoint",
     "Experiment",
-    "Group",
     "Line",
     "Mark",
     "Page",
     "Run",
-    "Setting",
     "Subject",
     "TradeOff",
 ]
@@ -173,42 +172,6 @@ class Checkpoint:
     def is_best(self) -> bool:
         """Whether it is the best of its experiment, which is a reason to keep it."""
         return BEST in (self.reasons or ())
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A setting that is not the same in all experiments.
-
-    Attributes:
-        name: Its dotted name.
-        values: Its value in each experiment, as text; None where there is none.
-    """
-
-    name: str
-    values: tuple[str | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Experiments that differ in their seed alone.
-
-    Attributes:
-        settings: What they have in common that others have not.
-        experiments: Which they are.
-        outcomes: The best value of each.
-        median: The median of these.
-        difference: By how much it differs from the best group's, in the middle; None for the best group itself.
-        p_value: How likely ranks as uneven are if the groups do not differ.
-        is_decidable: Whether groups of these sizes could differ significantly (at 5 %) at all.
-    """
-
-    settings: str
-    experiments: tuple[int, ...]
-    outcomes: tuple[float, ...]
-    median: float
-    difference: float | None
-    p_value: float | None
-    is_decidable: bool
 
 
 @dataclass(frozen=True, slots=True)

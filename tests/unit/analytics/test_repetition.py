@@ -1,19 +1,15 @@
-"""How experiments are set side by side."""
+"""Experiments that differ in their seed alone."""
 
 from __future__ import annotations
 
 import pytest
 
-from model_checkpoint.analytics.report.outcomes import groups_of, settings_of
-from tests.harness import sample_page
+from model_checkpoint.analytics.repetition import groups_of, settings_of
 
 
 def made(outcomes):
-    """Experiments by their settings and the best value, in the order given, and the settings that differ."""
-    experiments = [
-        sample_page.experiment(f"e{n}", config=config, best=best) for n, (config, best) in enumerate(outcomes)
-    ]
-    return experiments, settings_of([one.info.config for one in experiments])
+    """The best values of experiments, in the order given, and the settings that differ."""
+    return [best for _, best in outcomes], settings_of([config for config, _ in outcomes])
 
 
 def sweep(*, slow=(0.5, 0.6, 0.7, 0.8), fast=(0.1, 0.2, 0.3, 0.4)):
@@ -37,8 +33,8 @@ def test_numbers_are_short_where_that_tells_them_apart():
 
 def test_runs_that_differ_in_their_seed_are_one_group():
     """The best group first, and how far the others are behind it; four against four can tell."""
-    experiments, settings = sweep()
-    best, other = groups_of(experiments, settings, "min")
+    outcomes, settings = sweep()
+    best, other = groups_of(outcomes, settings, "min")
     assert (best.settings, best.experiments, best.median) == ("lr 0.1", (4, 5, 6, 7), 0.25)
     assert (best.difference, best.p_value) == (None, None)
     assert (other.settings, other.outcomes) == ("lr 0.01", (0.5, 0.6, 0.7, 0.8))
