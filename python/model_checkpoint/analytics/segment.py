@@ -85,7 +85,7 @@ def points_table(points: HotPoints, series: Mapping[int, SeriesKey]) -> pa.Table
 
     numbers = sorted(series)
     if not np.isin(points["series"], numbers).all():
-        raise CatalogDamagedError("the catalog's table metric_batches has a point of no series")
+        raise CatalogDamagedError("the catalog's table metrics has a point of no series")
     codes = integer_column(np.searchsorted(numbers, points["series"]), "int32")
 
     def text(column: int) -> Any:

@@ -62,4 +62,4 @@ def unpack(values: Sequence[bytes]) -> HotPoints:
     try:
         return np.concatenate([np.empty(0, list(POINT)), *(np.frombuffer(value, list(POINT)) for value in values)])
     except (TypeError, ValueError) as error:
-        raise CatalogDamagedError(f"the catalog's table metric_batches holds an impossible value ({error})") from error
+        raise CatalogDamagedError(f"the catalog's table metrics holds an impossible value ({error})") from error

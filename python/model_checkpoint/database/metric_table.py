@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from model_checkpoint.database.base_connection import BaseDatabaseConnection
 from model_checkpoint.database.metric_batch import HotPoints, Point, pack, pieces, unpack
 from model_checkpoint.database.records import SegmentInfo
-from model_checkpoint.database.schema import metric_batches, metric_segments, series
+from model_checkpoint.database.schema import metric_segments, metrics, series
 from model_checkpoint.database.writing import raise_counter, take_numbers
 from model_checkpoint.errors import CatalogError, ConfigurationError
 
@@ -106,18 +106,18 @@ class MetricTable:
         Raises:
             CatalogDamagedError: The table holds what nobody has written to it.
         """
-        own = metric_batches.c.experiment == experiment
+        own = metrics.c.experiment == experiment
         with self._database.read() as connection:
-            sizes = select(metric_batches.c.id, metric_batches.c.points).where(own).order_by(metric_batches.c.id)
+            sizes = select(metrics.c.id, metrics.c.points).where(own).order_by(metrics.c.id)
             last_id = _last_within([(number, points) for number, points in connection.execute(sizes)], limit)
-            chosen = own & (metric_batches.c.id <= last_id)
-            rows = connection.execute(select(metric_batches.c.data).where(chosen).order_by(metric_batches.c.id))
+            chosen = own & (metrics.c.id <= last_id)
+            rows = connection.execute(select(metrics.c.data).where(chosen).order_by(metrics.c.id))
             return unpack(rows.scalars().all())
 
     def count(self, experiment: str) -> int:
         """How many points of an experiment are in the table."""
         with self._database.read() as connection:
-            return _count(connection, metric_batches.c.experiment == experiment)
+            return _count(connection, metrics.c.experiment == experiment)
 
     # --- segments -----------------------------------------------------------------------------------------------------
 
@@ -137,11 +137,11 @@ class MetricTable:
             two as the segment does. Somebody else was faster, or has added some.
         """
         with self._database.write() as connection:
-            between = metric_batches.c.id.between(first_id, last_id)
-            own = between & (metric_batches.c.experiment == segment.experiment)
+            between = metrics.c.id.between(first_id, last_id)
+            own = between & (metrics.c.experiment == segment.experiment)
             if _count(connection, own) != segment.points:
                 return False
-            connection.execute(delete(metric_batches).where(own))
+            connection.execute(delete(metrics).where(own))
             connection.execute(insert(metric_segments).values(_segment_row(segment)))
             return True
 
@@ -228,12 +228,12 @@ def _last_within(sizes: Iterable[tuple[int, int]], limit: int | None) -> int:
 
 
 def _count(connection: Connection, chosen: ColumnElement[bool]) -> int:
-    return int(connection.execute(select(func.sum(metric_batches.c.points)).where(chosen)).scalar() or 0)
+    return int(connection.execute(select(func.sum(metrics.c.points)).where(chosen)).scalar() or 0)
 
 
 def _take_ids(connection: Connection, count: int) -> int:
     """The first of ids that no point has had, whatever became of the counter."""
-    raise_counter(connection, _LAST_ID, connection.execute(select(func.max(metric_batches.c.id))).scalar() or 0)
+    raise_counter(connection, _LAST_ID, connection.execute(select(func.max(metrics.c.id))).scalar() or 0)
     return take_numbers(connection, _LAST_ID, count)
 
 
@@ -243,20 +243,20 @@ def _insert_points(connection: Connection, experiment: str, points: HotPoints) -
         for piece in pieces(points)
     ]
     if rows:
-        connection.execute(insert(metric_batches), rows)
+        connection.execute(insert(metrics), rows)
 
 
 def _delete_points(connection: Connection, experiment: str, ids: Sequence[int]) -> None:
     """Delete single points, each of which may be one of many in its row."""
     import numpy as np
 
-    own = metric_batches.c.experiment == experiment
-    rows = connection.execute(select(metric_batches.c.id, metric_batches.c.data).where(own)).all() if ids else ()
+    own = metrics.c.experiment == experiment
+    rows = connection.execute(select(metrics.c.id, metrics.c.data).where(own)).all() if ids else ()
     for number, data in rows:
         points = unpack([data])
         kept = points[~np.isin(points["id"], ids)]
         if kept.size < points.size:
-            connection.execute(delete(metric_batches).where(metric_batches.c.id == number))
+            connection.execute(delete(metrics).where(metrics.c.id == number))
             _insert_points(connection, experiment, kept)
 
 

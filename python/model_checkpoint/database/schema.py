@@ -31,8 +31,8 @@ __all__ = [
     "counters",
     "experiments",
     "metadata",
-    "metric_batches",
     "metric_segments",
+    "metrics",
     "series",
     "tags",
 ]
@@ -130,8 +130,8 @@ series = Table(
     UniqueConstraint("experiment", "name", "split", "tags"),
 )
 
-metric_batches = Table(  # the points that are in no segment yet; no index: rows are few, and read all together
-    "metric_batches",
+metrics = Table(  # the points that are in no segment yet; no index: rows are few, and read all together
+    "metrics",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), nullable=False),  # of its last point
     Column("experiment", Text, ForeignKey("experiments.name"), nullable=False),

@@ -360,7 +360,7 @@ def test_a_segment_with_points_that_are_nowhere_else_is_kept_as_far_as_that(stor
     )
     write_segment(store.root, "exp", whole)
     with store.catalog.write() as connection:
-        connection.exec_driver_sql("DELETE FROM metric_batches")
+        connection.exec_driver_sql("DELETE FROM metrics")
     store.compactor.settle("exp")
     store.check()
     assert sorted(segment.points for segment in store.table.segments("exp")) == [10, 10]

@@ -184,9 +184,9 @@ def test_a_forged_batch_is_damage_of_the_catalog(catalog, table, data):
     """What nobody has written is no array of points."""
     with catalog.write() as connection:
         row = {"id": 1, "experiment": "gpt2", "points": 1, "data": data}
-        statement = "INSERT INTO metric_batches VALUES (:id, :experiment, :points, :data)"
+        statement = "INSERT INTO metrics VALUES (:id, :experiment, :points, :data)"
         connection.exec_driver_sql(statement, row)
-    with pytest.raises(CatalogDamagedError, match="metric_batches holds an impossible value"):
+    with pytest.raises(CatalogDamagedError, match="metrics holds an impossible value"):
         table.points("gpt2")
 
 

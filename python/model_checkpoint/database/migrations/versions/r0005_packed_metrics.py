@@ -18,20 +18,27 @@ _PIECE = 100_000
 
 
 def upgrade() -> None:
-    op.create_table(
-        "metric_batches",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False),
-        sa.Column("experiment", sa.Text, nullable=False),
-        sa.Column("points", sa.BigInteger, nullable=False),
-        sa.Column("data", sa.LargeBinary, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_metric_batches"),
-        sa.ForeignKeyConstraint(["experiment"], ["experiments.name"], name="fk_metric_batches_experiment"),
-    )
     connection = op.get_bind()
+    _create("packed_metrics")
     for (experiment,) in connection.execute(sa.text("SELECT DISTINCT experiment FROM series")).all():
         _pack(connection, experiment)
     _count_on(connection)
     op.drop_table("metrics")
+    _create("metrics")  # a table that was renamed would have another text in SQLite than one that was created
+    connection.execute(sa.text("INSERT INTO metrics SELECT * FROM packed_metrics"))
+    op.drop_table("packed_metrics")
+
+
+def _create(name: str) -> None:
+    op.create_table(
+        name,
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False),
+        sa.Column("experiment", sa.Text, nullable=False),
+        sa.Column("points", sa.BigInteger, nullable=False),
+        sa.Column("data", sa.LargeBinary, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=f"pk_{name}"),
+        sa.ForeignKeyConstraint(["experiment"], ["experiments.name"], name=f"fk_{name}_experiment"),
+    )
 
 
 def _pack(connection: sa.Connection, experiment: str) -> None:
@@ -43,7 +50,7 @@ def _pack(connection: sa.Connection, experiment: str) -> None:
     for rows in connection.execute(statement, {"experiment": experiment}).partitions(_PIECE):
         data = b"".join(map(_packed, rows))
         connection.execute(
-            sa.text("INSERT INTO metric_batches VALUES (:id, :experiment, :points, :data)"),
+            sa.text("INSERT INTO packed_metrics VALUES (:id, :experiment, :points, :data)"),
             {"id": rows[-1][0], "experiment": experiment, "points": len(rows), "data": data},
         )
 
