@@ -25,9 +25,6 @@ NEXT = 50
 _MACHINE = {"sha256", "crc32c", "threads", "file system", "O_DIRECT"}
 """Checks of the doctor's that concern the machine."""
 
-_REMARKS = {"protection", "remarks"}
-"""Checks that compare what was said of checkpoints."""
-
 
 def judge(root: str, before: View, after: View, said: list[str]) -> Iterator[str]:
     """What is wrong with a store after a kill; uses it up.
@@ -85,27 +82,13 @@ def use(root: str) -> None:
 
 
 def complaints(root: str) -> Iterator[str]:
-    """What `mckpt doctor` finds wrong with the store; the machine is what it is.
-
-    Who was killed between an annotation and the catalog has told nobody that it was done. The catalog hears of it at
-    the latest before something is removed, and so here.
-    """
-    findings = _findings(root)
-    if any(finding["check"] in _REMARKS for finding in findings):
-        with Workspace.open(root) as workspace:
-            for experiment in EXPERIMENTS:
-                workspace.agree(experiment)
-        findings = [finding for finding in findings if finding["check"] not in _REMARKS] + _findings(root)
-    for finding in findings:
-        yield f"mckpt doctor: {finding['level']} {finding['check']}: {finding['text']}"
-
-
-def _findings(root: str) -> list[dict[str, Any]]:
+    """What `mckpt doctor` finds wrong with the store; the machine is what it is."""
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         run(["-C", root, "doctor", "--json"])
-    findings = json.loads(output.getvalue())["findings"]
-    return [finding for finding in findings if finding["level"] != "OK" and finding["check"] not in _MACHINE]
+    for finding in json.loads(output.getvalue())["findings"]:
+        if finding["level"] != "OK" and finding["check"] not in _MACHINE:
+            yield f"mckpt doctor: {finding['level']} {finding['check']}: {finding['text']}"
 
 
 def _tree(root: str) -> dict[str, tuple[int, bytes]]:

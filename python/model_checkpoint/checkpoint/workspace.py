@@ -338,20 +338,21 @@ class Workspace:
 
     def _is_right(self, experiment: str) -> bool:
         """Whether the catalog says of every checkpoint what its files say."""
+        rows = self.catalog.list(experiment)
         try:
-            same = all(
-                truth is None or agrees(row, truth)
-                for row in self.catalog.list(experiment)
-                for truth in (self._truth(row),)
-            )
+            truths = self._truths(rows)
         except IntegrityError:
             return False
-        return same and self._is_in_order(experiment)
+        same = all(agrees(row, truths[row.id]) for row in rows if row.id in truths)
+        return same and is_in_commit_order(rows, truths)
 
     def _is_in_order(self, experiment: str) -> bool:
         rows = self.catalog.list(experiment)
-        truths = {row.id: truth for row in rows if (truth := self._truth(row)) is not None}
-        return is_in_commit_order(rows, truths)
+        return is_in_commit_order(rows, self._truths(rows))
+
+    def _truths(self, rows: Iterable[CheckpointInfo]) -> dict[str, CheckpointInfo]:
+        """What the files say of checkpoints, by id; `_truth` says what is left out, and what it raises."""
+        return {row.id: truth for row in rows if (truth := self._truth(row)) is not None}
 
     def _truth(self, row: CheckpointInfo) -> CheckpointInfo | None:
         """What the files say; None if they cannot be read, or what was said is damaged: then it contradicts nobody, and
