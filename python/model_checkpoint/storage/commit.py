@@ -62,7 +62,7 @@ from model_checkpoint.utils import real_path
 from model_checkpoint.utils.clock import utc_now
 from model_checkpoint.utils.collector import collector_paused
 from model_checkpoint.utils.filesystem import free_bytes
-from model_checkpoint.utils.presence import is_present
+from model_checkpoint.utils.presence import is_directory, is_present
 from model_checkpoint.utils.storage_errors import storage_errors
 from model_checkpoint.utils.strict_json import JsonValue
 
@@ -265,6 +265,8 @@ def _publish(staging: Staging, target: str, manifest: Manifest) -> None:
         if isinstance(error, FileExistsError) or is_present(target):
             raise CheckpointExistsError(f"{target} exists; checkpoints are never replaced") from error
         raise StorageError.from_os_error(error, "cannot rename the checkpoint into place", path=target) from error
+    if not is_directory(target, follow=False):  # or somebody would be told of a checkpoint that is a link
+        raise StorageError("the staging directory was exchanged for something else just now", path=target)
 
 
 def _is_committed(target: str, manifest: Manifest) -> bool:

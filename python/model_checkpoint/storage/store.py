@@ -333,7 +333,12 @@ def _names(directory: str) -> list[str]:
 
 
 def _has_no_manifest(directory: str) -> bool:
-    """Whether a directory is there, and has none. In this order: it may be on its way to the trash."""
+    """Whether a directory is there, and has none. In this order: it may be on its way to the trash.
+
+    A link has none, wherever it leads.
+    """
+    if is_present(directory) and not is_directory(directory, follow=False):
+        return True
     return not is_present(os.path.join(directory, MANIFEST_NAME)) and is_present(directory)
 
 

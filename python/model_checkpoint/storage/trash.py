@@ -318,8 +318,9 @@ class Trash:
         Whoever moved it to the trash, or marked it, may have been killed before.
         """
         sync_directory(self.directory)  # the mark
-        with _unless_purged():
-            sync_directory(doomed)
+        if is_directory(doomed, follow=False):  # a link has brought nothing here
+            with _unless_purged():
+                sync_directory(doomed)
         if entry is not None and is_directory(
             origin := os.path.join(self._root, os.path.dirname(entry.path)), follow=False
         ):

@@ -35,14 +35,19 @@ __all__ = [
     "unlink",
 ]
 
+_DESCRIPTORS = "/proc/self/fd"
 _DEPTH = 32
 _LISTED = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 def of(path: str | os.PathLike[str]) -> str:
-    """The absolute path of an object whose directory is reached through links, perhaps; its own name stays."""
+    """The absolute path of an object whose directory is reached through links, perhaps; its own name stays.
+
+    A directory that is `pinned` is where it is now; what has come there by the time that it is used is not followed.
+    """
     directory, name = os.path.split(os.path.abspath(path))
-    return os.path.join(os.path.realpath(directory), name)
+    is_pinned = os.path.dirname(directory) == _DESCRIPTORS
+    return os.path.join(os.readlink(directory) if is_pinned else os.path.realpath(directory), name)
 
 
 def open_file(path: str, flags: int, mode: int = 0o666) -> int:
@@ -160,7 +165,7 @@ def pinned(path: str) -> Iterator[str]:
     Valid within the block and this process. Where there is no /proc, the path itself.
     """
     with open_parent(path) as (parent, name):
-        directory = f"/proc/self/fd/{parent}"
+        directory = os.path.join(_DESCRIPTORS, str(parent))
         yield os.path.join(directory, name) if os.path.exists(directory) else path
 
 

@@ -88,7 +88,7 @@ def test_what_was_measured_is_taken_if_nothing_is_said(mckpt, logged):
 
 def test_a_run_that_logged_nothing_is_replayed_from_save_to_save(mckpt, root):
     """Its checkpoints have steps and times, too."""
-    done = mckpt("-C", root, "replay", "digits", "--save-cost", "1s", "--trials", 1, "--json")
+    done = mckpt("-C", root, "replay", "digits", "--save-cost", "1s", "--mtbf", "1h", "--trials", 1, "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["steps"] == 5
 

@@ -349,6 +349,47 @@ def test_the_later_claim_to_an_alias_wins(store, log):
     assert found == {1: ("best-so-far",), 2: (), 3: ("best-so-far",)}
 
 
+def test_a_link_in_a_checkpoints_place_does_not_keep_a_store_from_being_recovered(store, log, tmp_path):
+    """It is reported, and not followed: whoever exchanged a directory at the right moment had closed the store."""
+    info = add(store, log)
+    shutil.copytree(os.path.join(store.root, info.path), tmp_path / "elsewhere")
+    planted = "gpt2/step-00000007-00000000"
+    os.symlink(tmp_path / "elsewhere", os.path.join(store.root, planted))
+    assert [q.path for q in store.recover().quarantined] == [planted]
+    assert store.scan().checkpoints == (info,)
+
+
+def test_a_link_marked_for_deletion_does_not_keep_a_store_from_being_recovered(store, log, tmp_path):
+    """It goes, and what it leads to stays: one that was exchanged for an entry of the trash had closed the store."""
+    info = add(store, log)
+    store.delete(info, keep=timedelta(0))
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(os.path.join(store.root, ".trash"), elsewhere)
+    before = tree(elsewhere)
+    os.symlink(elsewhere, os.path.join(store.root, ".trash", f"{'0' * 32}.deleting"))
+    store.recover()
+    assert [entry.id for entry in store.trash.entries()] == [info.id]
+    assert len(os.listdir(os.path.join(store.root, ".trash"))) == 1
+    assert tree(elsewhere) == before
+
+
+def test_a_staging_directory_that_was_exchanged_for_a_link_is_not_acknowledged(store, log, tmp_path, monkeypatch):
+    """The rename moved the link, and the save was said to have gone well."""
+    info, rename = add(store, log), _native.rename_noreplace
+
+    def exchanged(source, target):
+        os.rename(source, tmp_path / "moved")
+        os.symlink(tmp_path / "moved", source)
+        rename(source, target)
+
+    monkeypatch.setattr(_native, "rename_noreplace", exchanged)
+    with pytest.raises(StorageError, match="exchanged"):
+        add(store, log, step=2)
+    monkeypatch.undo()
+    assert store.scan().checkpoints == (info,)
+    assert add(store, log, step=2).step == 2
+
+
 def test_a_name_is_taken_last_from_the_one_who_has_it(store, log, monkeypatch):
     """It was taken from the owner first; until the others followed, a name came back that had been given on."""
     infos = [add(store, log, step=step) for step in range(4)]

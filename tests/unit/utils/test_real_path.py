@@ -130,6 +130,27 @@ def walk_through(base: str) -> None:
         assert caught.value.errno == code
 
 
+def test_a_pinned_directory_is_not_looked_for_where_it_was(place, monkeypatch):
+    """It is exchanged for a link while its path is found out: a backend's file was written where the link leads."""
+    target, readlink = str(place / "real" / "file2"), os.readlink
+
+    def exchanged(path, **options):
+        found = readlink(path, **options)
+        monkeypatch.undo()
+        (place / "real").rename(place / "moved")
+        (place / "real").symlink_to(place / "empty")
+        return found
+
+    with real_path.pinned(target) as pinned:
+        monkeypatch.setattr(os, "readlink", exchanged)
+        found = real_path.of(pinned)
+    assert found == target
+    with pytest.raises(StorageError) as caught:
+        real_path.open_file(found, os.O_WRONLY | os.O_CREAT)
+    assert caught.value.errno == errno.ELOOP
+    assert os.listdir(place / "empty") == []
+
+
 @pytest.mark.parametrize("code", ["ENOSYS", "EPERM"])
 def test_an_older_kernel_or_sandbox_is_walked_through_step_by_step(place, code):
     """Where there is no openat2, or a sandbox refuses it, links are refused just the same."""
