@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError, IntegrityError, StorageError
 from model_checkpoint.storage.annotations import (
@@ -215,15 +216,15 @@ class Store:
     def withdraw_alias(self, experiment: str, alias: str) -> None:
         """Take a name from every checkpoint that claims it, durably: its owner, and those from which an interrupted
         process was about to take it. These go first, oldest claim first: as long as the owner has it, nobody else gets
-        it back meanwhile.
+        it back meanwhile. Claims that are made meanwhile stay.
 
         Raises:
             StorageError: The file system failed.
         """
-        claims = sorted(self._claims(experiment, alias), key=lambda claim: claim[1])
-        for checkpoint_id, _ in claims:
+        directory = self._annotations(experiment)
+        for checkpoint_id, claim in sorted(self._claims(experiment, alias), key=lambda claim: claim[1]):
             with contextlib.suppress(IntegrityError):  # somebody has damaged it just now: it says nothing
-                update_annotation(self._annotations(experiment), checkpoint_id, lambda said: without_alias(said, alias))
+                update_annotation(directory, checkpoint_id, partial(_without_claim, alias=alias, claim=claim))
 
     def _claims(self, experiment: str, alias: str) -> Iterator[tuple[str, datetime]]:
         """The ids of the checkpoints that claim a name, and since when."""
@@ -321,6 +322,11 @@ class Store:
             if status.st_dev != real_path.lstat(self.root).st_dev:
                 message = "it lies on another file system than the store, so that renames could not be atomic"
                 raise StorageError(message, path=directory, errno=errno.EXDEV)
+
+
+def _without_claim(said: Annotation, *, alias: str, claim: datetime) -> Annotation:
+    """An annotation without a claim to a name; one that was made since then stays."""
+    return without_alias(said, alias) if said.aliases.get(alias) == claim else said
 
 
 def _names(directory: str) -> list[str]:

@@ -409,6 +409,27 @@ def test_a_name_is_taken_last_from_the_one_who_has_it(store, log, monkeypatch):
     assert holders == [[1], [1], [1], []]
 
 
+def test_a_name_that_is_given_again_while_it_is_taken_away_stays(store, log, monkeypatch):
+    """It was taken from its new owner, too, before it was taken from the last one, who had it back for a moment."""
+    stale, owner = add(store, log, step=1), add(store, log, step=2)
+    now = datetime.now(UTC)
+    for info, age in ((stale, 5), (owner, 3)):
+        claim = {"prod": now - timedelta(minutes=age)}
+        store.annotate(info, lambda old, claim=claim: dataclasses.replace(old, aliases=claim))
+    holders = []
+
+    def watched(directory, checkpoint_id, change):
+        if not holders:
+            update_annotation(directory, stale.id, lambda old: dataclasses.replace(old, aliases={"prod": now}))
+        said = update_annotation(directory, checkpoint_id, change)
+        holders.append([found.step for found in store.scan().checkpoints if found.aliases])
+        return said
+
+    monkeypatch.setattr("model_checkpoint.storage.store.update_annotation", watched)
+    store.withdraw_alias("gpt2", "prod")
+    assert holders == [[1], [1]]
+
+
 def test_a_damaged_annotation_hides_no_checkpoint(store, log):
     """It is reported, and the checkpoint is there."""
     info = add(store, log)
