@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import gc
 import logging
@@ -130,11 +129,7 @@ def _attempt(root: str, name: str, fault: Fault, at: int) -> tuple[str | None, b
     The error ends with this function: what its traceback refers to is still open.
     """
     error: Exception | None = None
-    with (
-        OPERATIONS[name].ready(root) as act,
-        _full_disk_warnings() as warned,
-        faults.injected(fault, root, at) as calls,
-    ):
+    with OPERATIONS[name].ready(root) as act, faults.injected(fault, root, at) as calls:
         try:
             act()
         except Exception as raised:  # noqa: BLE001 - it is to be judged
@@ -142,29 +137,9 @@ def _attempt(root: str, name: str, fault: Fault, at: int) -> tuple[str | None, b
     if not calls.hits:
         assert error is None, f"{name}: {error!r} without any fault"
         return None, True, []
-    is_heard = error is not None or OPERATIONS[name].only_reads or bool(warned)
+    is_heard = error is not None or OPERATIONS[name].only_reads
     problems = [*_judge_error(error, fault, calls), *_judge_syncs(fault, calls, is_heard=is_heard)]
     return _hit(calls), error is None, problems
-
-
-@contextlib.contextmanager
-def _full_disk_warnings() -> Iterator[list[str]]:
-    """What is logged where a store is opened on a full disk: what its catalog has can be loaded, and nothing else is
-    acknowledged before the next opening has made up for the rest.
-    """
-    told: list[str] = []
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if "the catalog does not have all that is there" in record.msg:
-                told.append(record.getMessage())
-
-    handler = Handler()
-    logging.getLogger("model_checkpoint").addHandler(handler)
-    try:
-        yield told
-    finally:
-        logging.getLogger("model_checkpoint").removeHandler(handler)
 
 
 def _hit(calls: faults.Calls) -> str:

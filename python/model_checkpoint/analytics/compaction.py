@@ -30,6 +30,7 @@ from model_checkpoint.database.records import SegmentInfo
 from model_checkpoint.errors import StorageError
 from model_checkpoint.storage.durable import make_directories
 from model_checkpoint.storage.names import METRICS_NAME
+from model_checkpoint.utils.file_lock import try_lock
 from model_checkpoint.utils.optional_import import require
 from model_checkpoint.utils.storage_errors import storage_errors
 
@@ -190,22 +191,12 @@ def _locked(directory: str) -> Iterator[bool]:
     with storage_errors("cannot lock the segments", directory):
         fd = _native.open_directory(directory, readable=True)
     try:
-        yield _try_lock(fd)
+        yield try_lock(fd)
     finally:
         with suppress(OSError):  # nothing was written to it
             fcntl.flock(fd, fcntl.LOCK_UN)  # not left to the last descriptor: a child may have been forked meanwhile
         with suppress(OSError):
             os.close(fd)
-
-
-def _try_lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # no locks here
-        pass
-    return True
 
 
 def _groups(segments: Sequence[SegmentInfo]) -> Iterator[list[SegmentInfo]]:

@@ -104,9 +104,7 @@ def totals_of(table: pa.Table) -> tuple[SeriesTotals, ...] | None:
         return None
     columns = {name: numbers(table[name]) for name in ("step", "value", "id")}
     found = []
-    with np.errstate(
-        over="ignore", invalid="ignore"
-    ):  # where sums exceed what a float holds, totals are infinite or NaN
+    with np.errstate(over="ignore", invalid="ignore"):  # what exceeds all floats makes totals infinite or NaN
         for begin, end in zip(starts, [*starts[1:], table.num_rows], strict=True):
             key = [column[begin].as_py() for column in texts]
             found.append(_totals(key, {name: column[begin:end] for name, column in columns.items()}))

@@ -132,9 +132,9 @@ class Saver:
             if background:
                 tensors = self._arena.take(tensors)
             draft = self._draft(request, flat.tree, tensors)
-            stall_s = time.perf_counter() - began_at
             nbytes = sum(file.nbytes for file in draft.files)
             self._emit(SaveStarted(draft.experiment, draft.step, nbytes, background))
+        stall_s = time.perf_counter() - began_at  # who is told of the save keeps the caller waiting, too
 
         saved: list[CheckpointInfo] = []
 

@@ -160,7 +160,10 @@ class Workspace:
         try:
             self.reconcile(name)
             self._tell_what_was_said(name)
-        except DiskFullError as error:  # what the catalog has can be loaded; the next opening makes up for the rest
+        except DiskFullError as error:
+            if error.path != self.catalog.location:  # a sync has failed: whatever was found may not be durable
+                raise
+            # What the catalog has can be loaded; the next opening makes up for the rest.
             _log.warning("%s: the catalog does not have all that is there: %s", name, error)
         return settings
 

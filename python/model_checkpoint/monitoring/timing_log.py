@@ -7,7 +7,6 @@ because of this file, whatever it has become: a link, a directory, a full disk.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import stat
@@ -20,6 +19,7 @@ from model_checkpoint.errors import ConfigurationError, FormatError, IntegrityEr
 from model_checkpoint.monitoring.timing import OperationTiming, timing_json
 from model_checkpoint.utils import real_path, strict_json
 from model_checkpoint.utils.clock import parse_rfc3339
+from model_checkpoint.utils.file_lock import try_lock
 from model_checkpoint.utils.regular_file import open_regular, read_fully
 
 __all__ = ["TimingLog"]
@@ -100,12 +100,8 @@ class TimingLog:
 
     def _rotate(self, fd: int) -> None:
         """Make the full file the older one. Of several processes only one does it: it holds the file's lock."""
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # it is being done
+        if not try_lock(fd):  # it is being done; without locks, at worst the older one is lost
             return
-        except OSError:  # no locks here: at worst the older one is lost
-            pass
         if os.path.samestat(os.fstat(fd), real_path.lstat(self._path)):  # else it has been done
             real_path.rename(self._path, self._older)
 

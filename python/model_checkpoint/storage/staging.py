@@ -27,6 +27,7 @@ from model_checkpoint.errors import DurabilityWarning, StorageError
 from model_checkpoint.storage.durable import make_directories, remove_tree, sync_directory
 from model_checkpoint.storage.manifest import Durability
 from model_checkpoint.utils import real_path
+from model_checkpoint.utils.file_lock import try_lock
 from model_checkpoint.utils.filesystem import file_system_of
 from model_checkpoint.utils.presence import is_present
 from model_checkpoint.utils.regular_file import write_fully
@@ -136,7 +137,7 @@ class StagingArea:
         owner = path + _OWNER
         fd = real_path.open_file(owner, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            locked = _try_lock(fd)
+            locked = try_lock(fd)
             write_fully(fd, _self_description(), 0, owner)
             # `reclaim` may have seen the file before it was locked, and removed it.
             if locked and is_present(owner):
@@ -222,19 +223,9 @@ def _opened(owner: str) -> Iterator[int | None]:
             os.close(fd)
 
 
-def _try_lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # the file system has no locks: the process named in the file decides
-        return True
-    return True
-
-
 def _is_alive(fd: int, owner: str) -> bool:
-    """Whether the owner of a staging directory may still be writing."""
-    if not _try_lock(fd):
+    """Whether the owner of a staging directory may still be writing; without locks, by the process that it names."""
+    if not try_lock(fd):
         return True
     pid, started, boot = _read_description(fd)
     if boot != _boot_id():

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from model_checkpoint.errors import CheckpointNotFoundError, ConfigurationError, IntegrityError, StorageError
+from model_checkpoint.errors import CheckpointNotFoundError, IntegrityError, StorageError
 from model_checkpoint.storage.annotations import (
     Annotation,
     read_annotation,
@@ -228,12 +228,11 @@ class Store:
 
     def _claims(self, experiment: str, alias: str) -> Iterator[tuple[str, datetime]]:
         """The ids of the checkpoints that claim a name, and since when."""
-        directory = self._annotations(experiment)
-        for name in _names(directory):
-            with contextlib.suppress(ConfigurationError, IntegrityError):  # another file; one that says nothing
-                said = read_annotation(directory, name.removesuffix(".json"))
+        for checkpoint_id in self.annotated(experiment):
+            with contextlib.suppress(IntegrityError):  # one that says nothing
+                said = read_annotation(self._annotations(experiment), checkpoint_id)
                 if alias in said.aliases:
-                    yield said.id, said.aliases[alias]
+                    yield checkpoint_id, said.aliases[alias]
 
     def read_experiment(self, name: str) -> ExperimentInfo | None:
         """The settings of an experiment, if it has any; `experiments.read_experiment` says what it raises."""
@@ -343,8 +342,8 @@ def _has_no_manifest(directory: str) -> bool:
 
     A link has none, wherever it leads.
     """
-    if is_present(directory) and not is_directory(directory, follow=False):
-        return True
+    if not is_directory(directory, follow=False):
+        return is_present(directory)
     return not is_present(os.path.join(directory, MANIFEST_NAME)) and is_present(directory)
 
 

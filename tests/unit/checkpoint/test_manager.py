@@ -1008,6 +1008,28 @@ def test_what_the_catalog_has_can_be_loaded_from_a_full_disk(open_manager, weigh
         assert ckpts.latest == infos[1]
 
 
+def test_a_sync_that_fails_when_a_store_is_opened_is_raised(open_manager, weight, tmp_path, monkeypatch):
+    """A disk without room is no reason to trust what may not be durable: it was only logged."""
+    from model_checkpoint.database import Catalog
+    from model_checkpoint.storage.store import Store
+
+    with open_manager() as ckpts:
+        ckpts.track(weight=weight)
+        info = ckpts.save(0).result()
+    with Catalog.open(tmp_path / "runs") as catalog:
+        catalog.remove([info.id])
+
+    def refuse(store, experiment):
+        raise mc.DiskFullError("cannot sync the directory", path=f"{store.root}/{experiment}", errno=errno.ENOSPC)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "settle", refuse)
+        with pytest.raises(mc.DiskFullError, match="cannot sync"):
+            open_manager()
+    with open_manager() as ckpts:
+        assert ckpts.latest == info
+
+
 def test_what_the_store_lost_is_marked(open_manager, weight, tmp_path):
     """A row whose directory is gone is LOST, no longer the latest, and committed again when the directory is back."""
     with open_manager() as ckpts:
